@@ -1,0 +1,65 @@
+# Everything here sets itself up in .venv, from nothing but Python 3.11 or newer with venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# One virtual environment per Python: `make test PYTHON=python3.12` starts afresh.
+TAG := $(shell $(PYTHON) -c 'import sys; print("py%d.%d.%d" % sys.version_info[:3])')
+SOURCES := $(shell find src -name '*.py' -o -name py.typed) pyproject.toml README.md LICENSE
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: help demo test lint format bench docs lowest clean
+
+help:
+	@echo "make demo    the whole of twofa on an SQLite file, with a QR code for your phone"
+	@echo "make test    every test, against the installed wheel, with coverage"
+	@echo "make lint    ruff, mypy --strict, pyright strict"
+	@echo "make format  ruff format"
+	@echo "make bench   the numbers in the README"
+	@echo "make docs    run every example in README.md and docs/"
+
+demo: $(VENV)/wheel-$(TAG)
+	@$(BIN)/python examples/quickstart.py
+
+test: $(VENV)/wheel-$(TAG) $(VENV)/test-$(TAG)
+	$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=100
+
+lint: $(VENV)/lint-$(TAG)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pyright
+
+format: $(VENV)/lint-$(TAG)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/wheel-$(TAG) $(VENV)/test-$(TAG)
+	$(BIN)/python benchmarks/run.py
+
+docs: $(VENV)/wheel-$(TAG) $(VENV)/test-$(TAG)
+	$(BIN)/python -m pytest tests/test_docs.py
+
+$(VENV)/base-$(TAG):
+	$(PYTHON) -m venv --clear $(VENV)
+	$(PIP) install --upgrade 'pip>=25.1'
+	@touch $@
+
+# The tests run against what a user installs: the wheel, with src/ out of the way.
+$(VENV)/wheel-$(TAG): $(VENV)/base-$(TAG) $(SOURCES)
+	rm -rf build/wheel
+	$(PIP) wheel --no-deps --wheel-dir build/wheel .
+	$(PIP) install build/wheel/*.whl
+	$(PIP) install --force-reinstall --no-deps build/wheel/*.whl
+	@touch $@
+
+$(VENV)/test-$(TAG): $(VENV)/base-$(TAG) pyproject.toml
+	$(PIP) install --group test
+	@touch $@
+
+$(VENV)/lint-$(TAG): $(VENV)/base-$(TAG) pyproject.toml
+	$(PIP) install --group lint cryptography qrcode typing-extensions
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build .coverage

@@ -1,0 +1,186 @@
+"""`AsyncTwoFactor`: the face of `TwoFactor` for an event loop, which neither a slow hash nor the store ever blocks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NoReturn, TypeVar, cast
+
+from twofa.core import Core, system_clock
+from twofa.errors import OutcomeUnknown, StoreContention
+from twofa.events import log_event, log_listener_failure
+from twofa.policy import Policy
+from twofa.run import ROUNDS
+from twofa.values import Hidden
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from twofa.events import Event
+    from twofa.jobs import Done
+    from twofa.proofs import Proof
+    from twofa.run import Run
+    from twofa.sealing import KeyRing
+    from twofa.shapes import RecoveryCodes, Setup, Status, Verification
+    from twofa.stores.protocol import AsyncStore, Change
+
+__all__ = ["AsyncTwoFactor"]
+
+T = TypeVar("T")
+
+
+async def in_a_thread(function: Callable[[], T]) -> T:
+    """Run `function` in one of asyncio's worker threads: the default `run_blocking`."""
+    import asyncio  # most hosts are synchronous, and this would double the time that `import twofa` takes
+
+    return await asyncio.to_thread(function)
+
+
+class AsyncTwoFactor:
+    """The methods of `TwoFactor` as coroutines, over an `AsyncStore`, with the same arguments, values and errors.
+
+    Safe to share between tasks. A call that is cancelled leaves the record as before it, as after it, or as before it
+    with one attempt counted.
+    """
+
+    def __init__(
+        self,
+        store: AsyncStore,
+        *,
+        keys: KeyRing,
+        issuer: str,
+        policy: Policy | None = None,
+        clock: Callable[[], float] = system_clock,
+        on_event: Callable[[Event], object] | None = None,
+        namespace: str = "",
+        run_blocking: Callable[[Callable[[], Done]], Awaitable[Done]] = in_a_thread,
+    ) -> None:
+        """Put the library together, as `TwoFactor` does.
+
+        `on_event` may be a coroutine function. `run_blocking` runs the slow hashes in a thread: pass
+        `trio.to_thread.run_sync` under trio.
+        """
+        self._store = store
+        self._core = Core(keys, issuer, policy or Policy(), clock, namespace)
+        self._on_event = on_event
+        self._run_blocking = run_blocking
+
+    async def begin_setup(
+        self,
+        user_id: str,
+        *,
+        account_name: str,
+        issuer: str | None = None,
+        handle: str | None = None,
+        proof: Proof | None = None,
+        source: str | None = None,
+    ) -> Setup:
+        """See `TwoFactor.begin_setup`."""
+        hidden = None if handle is None else Hidden(handle)
+        del handle
+        return await self._carry_out(self._core.begin_setup(user_id, account_name, issuer, hidden, proof, source))
+
+    async def confirm_setup(self, user_id: str, code: str, *, handle: str, source: str | None = None) -> RecoveryCodes:
+        """See `TwoFactor.confirm_setup`."""
+        hidden, held = Hidden(code), Hidden(handle)
+        del code, handle
+        return await self._carry_out(self._core.confirm_setup(user_id, hidden, held, source))
+
+    async def cancel_setup(self, user_id: str, *, source: str | None = None) -> None:
+        """See `TwoFactor.cancel_setup`."""
+        return await self._carry_out(self._core.cancel_setup(user_id, source))
+
+    async def verify(self, user_id: str, code: str, *, source: str | None = None) -> Verification:
+        """See `TwoFactor.verify`."""
+        hidden = Hidden(code)
+        del code
+        return await self._carry_out(self._core.verify(user_id, hidden, source))
+
+    async def redeem_recovery_code(self, user_id: str, code: str, *, source: str | None = None) -> Verification:
+        """See `TwoFactor.redeem_recovery_code`."""
+        hidden = Hidden(code)
+        del code
+        return await self._carry_out(self._core.redeem_recovery_code(user_id, hidden, source))
+
+    async def reset_recovery_codes(self, user_id: str, *, proof: Proof, source: str | None = None) -> RecoveryCodes:
+        """See `TwoFactor.reset_recovery_codes`."""
+        return await self._carry_out(self._core.reset_recovery_codes(user_id, proof, source))
+
+    async def reset_authenticator(
+        self,
+        user_id: str,
+        *,
+        account_name: str,
+        issuer: str | None = None,
+        proof: Proof,
+        source: str | None = None,
+    ) -> Setup:
+        """See `TwoFactor.reset_authenticator`."""
+        return await self._carry_out(self._core.reset_authenticator(user_id, account_name, issuer, proof, source))
+
+    async def disable(self, user_id: str, *, proof: Proof, source: str | None = None) -> None:
+        """See `TwoFactor.disable`."""
+        return await self._carry_out(self._core.disable(user_id, proof, source))
+
+    async def forget(self, user_id: str, *, proof: Proof, source: str | None = None) -> None:
+        """See `TwoFactor.forget`."""
+        return await self._carry_out(self._core.forget(user_id, proof, source))
+
+    async def status(self, user_id: str) -> Status:
+        """See `TwoFactor.status`."""
+        self._core.check_user(user_id)
+        now = self._core.now()
+        return self._core.status(user_id, await self._store.load(user_id), now)
+
+    async def reseal(self, user_id: str) -> bool:
+        """See `TwoFactor.reseal`."""
+        self._core.check_user(user_id)
+        for _ in range(ROUNDS):
+            change = self._core.resealed(user_id, await self._store.load(user_id))
+            if change is None:
+                return False
+            if await self._store.swap(user_id, change):
+                return True
+        raise StoreContention
+
+    async def _carry_out(self, run: Run[T]) -> T:
+        for _ in range(ROUNDS):
+            turn = run.next(await self._store.load(run.user_id))
+            if turn.change is not None and not await self._swap(run, turn.change):
+                continue
+            for event in turn.events:
+                await self._tell(event)
+            if turn.job is None:
+                return turn.result()
+            run.resume(await self._run_blocking(turn.job.run))
+        raise StoreContention
+
+    async def _swap(self, run: Run[T], change: Change) -> bool:
+        try:
+            return await self._store.swap(run.user_id, change)
+        except Exception as problem:  # whatever a driver raises when it cannot tell what became of a commit
+            lost = problem
+        if await self._landed(run):
+            return True
+        raise OutcomeUnknown from lost
+
+    async def _landed(self, run: Run[T]) -> bool:
+        try:
+            return run.landed(await self._store.load(run.user_id))
+        except Exception:  # the store is still down: what is shown is the failure that came first
+            return False
+
+    async def _tell(self, event: Event) -> None:
+        log_event(event)
+        if self._on_event is None:
+            return
+        try:
+            told = self._on_event(event)
+            if hasattr(told, "__await__"):
+                await cast("Awaitable[object]", told)
+        except Exception:  # a listener is the host's code, and what it is told of has happened already
+            log_listener_failure(event)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._store!r}, issuer={self._core.issuer!r})"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"a {type(self).__name__} carries keys and cannot be pickled: build one in each process")

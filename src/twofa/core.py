@@ -1,0 +1,226 @@
+"""What both faces do before and between their loops: check the arguments, take the time, draw the chance.
+
+Everything that an operation may need is drawn here, once, before its record is read: a retry after a conflict must not
+make another secret than the one that is shown.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, TypeVar
+
+from twofa import decisions, entropy
+from twofa.decisions import Call, NewSetup, describe
+from twofa.otp import TOTP
+from twofa.policy import Policy
+from twofa.proofs import ByCode, ByRecoveryCode, ByVerification, Vouched
+from twofa.recovery import NewCodes, check_available
+from twofa.run import Run, close_record, open_record
+from twofa.sealing import KeyRing
+from twofa.state import Key
+from twofa.stores.protocol import Change
+from twofa.values import Hidden
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from twofa.decisions import Operation
+    from twofa.proofs import Proof
+    from twofa.sealing import Seal
+    from twofa.shapes import RecoveryCodes, Setup, Status, Verification
+    from twofa.stores.protocol import Stored
+
+T = TypeVar("T")
+
+LONGEST_NAME = 255
+"""Characters of a user id or a namespace."""
+LONGEST_SOURCE = 256
+_LAST_SECOND = 253_402_300_799 - 86_400
+"""A day before the last second that a `datetime` can show, in the year 9999."""
+
+
+class Core:
+    """A face without its store."""
+
+    def __init__(self, keys: KeyRing, issuer: str, policy: Policy, clock: Callable[[], float], namespace: str) -> None:
+        _require(keys, KeyRing, "keys", "a KeyRing: KeyRing.from_env(name) reads one")
+        _require(policy, Policy, "policy", "a Policy")
+        if not callable(clock):
+            raise TypeError("clock must be a function that returns Unix seconds, such as time.time")
+        _require(issuer, str, "issuer", "the application's name as str")
+        _check_label("account", issuer)
+        _check_name(namespace, "namespace", shortest=0)
+        check_available(policy.hashing)
+        self._keys, self.issuer, self._policy = keys, issuer, policy
+        self._clock, self._namespace = clock, namespace
+
+    def now(self) -> int:
+        """Return the time in whole Unix seconds; raises `ValueError` where the clock gives none (P3: fail closed)."""
+        seconds = self._clock()
+        if not 0 <= seconds <= _LAST_SECOND:
+            raise ValueError(f"the clock must return Unix seconds between 1970 and 9999, not {seconds!r}")
+        return int(seconds)
+
+    # --- one method an operation ---------------------------------------------------------------------------------
+
+    def begin_setup(
+        self,
+        user_id: str,
+        account_name: str,
+        issuer: str | None,
+        handle: Hidden | None,
+        proof: Proof | None,
+        source: str | None,
+    ) -> Run[Setup]:
+        """Prepare a `begin_setup`."""
+        call = self._call(user_id, source)
+        if handle is not None:
+            _check_text(handle, "handle")
+        if proof is not None:
+            _check_proof(proof)
+        return self._run(decisions.BeginSetup(call, self._new_setup(account_name, issuer), handle, proof))
+
+    def confirm_setup(self, user_id: str, code: Hidden, handle: Hidden, source: str | None) -> Run[RecoveryCodes]:
+        """Prepare a `confirm_setup`."""
+        call = self._call(user_id, source)
+        _check_text(code, "code")
+        _check_text(handle, "handle")
+        make, generation = NewCodes.draw(self._policy), entropy.random_token()
+        return self._run(decisions.ConfirmSetup(call, code, handle, make, generation))
+
+    def cancel_setup(self, user_id: str, source: str | None) -> Run[None]:
+        """Prepare a `cancel_setup`."""
+        return self._run(decisions.CancelSetup(self._call(user_id, source)))
+
+    def verify(self, user_id: str, code: Hidden, source: str | None) -> Run[Verification]:
+        """Prepare a `verify`."""
+        call = self._call(user_id, source)
+        _check_text(code, "code")
+        return self._run(decisions.Verify(call, code, Hidden(entropy.random_token())))
+
+    def redeem_recovery_code(self, user_id: str, code: Hidden, source: str | None) -> Run[Verification]:
+        """Prepare a `redeem_recovery_code`."""
+        call = self._call(user_id, source)
+        _check_text(code, "code")
+        return self._run(decisions.RedeemRecoveryCode(call, code, Hidden(entropy.random_token())))
+
+    def reset_recovery_codes(self, user_id: str, proof: Proof, source: str | None) -> Run[RecoveryCodes]:
+        """Prepare a `reset_recovery_codes`."""
+        call = self._call(user_id, source)
+        _check_proof(proof)
+        make, generation = NewCodes.draw(self._policy), entropy.random_token()
+        return self._run(decisions.ResetRecoveryCodes(call, proof, make, generation))
+
+    def reset_authenticator(
+        self, user_id: str, account_name: str, issuer: str | None, proof: Proof, source: str | None
+    ) -> Run[Setup]:
+        """Prepare a `reset_authenticator`."""
+        call = self._call(user_id, source)
+        _check_proof(proof)
+        new, generation = self._new_setup(account_name, issuer), entropy.random_token()
+        return self._run(decisions.ResetAuthenticator(call, proof, new, generation))
+
+    def disable(self, user_id: str, proof: Proof, source: str | None) -> Run[None]:
+        """Prepare a `disable`."""
+        call = self._call(user_id, source)
+        _check_proof(proof)
+        return self._run(decisions.Disable(call, proof, entropy.random_token()))
+
+    def forget(self, user_id: str, proof: Proof, source: str | None) -> Run[None]:
+        """Prepare a `forget`."""
+        call = self._call(user_id, source)
+        _check_proof(proof)
+        return self._run(decisions.Forget(call, proof))
+
+    # --- what needs no decision ----------------------------------------------------------------------------------
+
+    def status(self, user_id: str, stored: Stored | None, now: int) -> Status:
+        """Describe a record as it was loaded."""
+        state = open_record(self._seal(user_id), stored).state
+        return describe(state.at(now), self._policy, now)
+
+    def resealed(self, user_id: str, stored: Stored | None) -> Change | None:
+        """Return the change that puts a record under the primary key, or `None` if nothing is to be done."""
+        if stored is None:
+            return None
+        seal = self._seal(user_id)
+        state, versions = open_record(seal, stored)
+        if self._keys.is_current(stored.document):
+            return None
+        return Change(stored.version, close_record(seal, state, versions))
+
+    def check_user(self, user_id: str) -> None:
+        """Raise `TypeError` or `ValueError` for what cannot be a user id."""
+        _check_name(user_id, "user_id", shortest=1)
+
+    def _call(self, user_id: str, source: str | None) -> Call:
+        self.check_user(user_id)
+        return Call(user_id, self.now(), _clean(source), self._policy)
+
+    def _run(self, operation: Operation[T]) -> Run[T]:
+        return Run(operation, self._seal(operation.call.user_id))
+
+    def _seal(self, user_id: str) -> Seal:
+        return self._keys.for_user(user_id, self._namespace)
+
+    def _new_setup(self, account_name: str, issuer: str | None) -> NewSetup:
+        label = self.issuer if issuer is None else issuer
+        _require(account_name, str, "account_name", "what the user knows the account by, as str")
+        _require(label, str, "issuer", "the application's name as str")
+        _check_label(account_name, label)
+        policy = self._policy
+        totp = TOTP.generate(algorithm=policy.algorithm, digits=policy.digits, period=policy.period)
+        return NewSetup(Key.of(totp), Hidden(entropy.random_token()), account_name, label)
+
+
+def system_clock() -> float:
+    """Return the system's Unix time."""
+    return time.time()
+
+
+def _require(value: object, kind: type, name: str, wanted: str) -> None:
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} must be {wanted}, not {type(value).__name__}")
+
+
+def _check_text(hidden: Hidden, name: str) -> None:
+    # The faces hide first and check then, so that even a code of the wrong type shows in no traceback.
+    if not _is_text(hidden.text):
+        raise TypeError(f"{name} must be str, not {type(hidden.text).__name__}")
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _check_proof(proof: object) -> None:
+    if not isinstance(proof, ByCode | ByRecoveryCode | ByVerification | Vouched):
+        kind = type(proof).__name__
+        del proof
+        raise TypeError(f"proof must be ByCode, ByRecoveryCode, ByVerification or Vouched, not {kind}")
+
+
+def _check_label(account_name: str, issuer: str) -> None:
+    from twofa import key_uri  # its patterns cost a tenth of the import, and a login never needs them
+
+    key_uri.check_label(account_name, issuer)
+
+
+def _check_name(name: str, what: str, shortest: int) -> None:
+    _require(name, str, what, "str")
+    if not shortest <= len(name) <= LONGEST_NAME:
+        raise ValueError(f"{what} must have {shortest} to {LONGEST_NAME} characters, not {len(name)}")
+    if "\0" in name or not _encodable(name):
+        raise ValueError(f"{what} must not contain NUL or unpaired surrogates")
+
+
+def _encodable(text: str) -> bool:
+    return not any("\ud800" <= symbol <= "\udfff" for symbol in text) if not text.isascii() else True
+
+
+def _clean(source: str | None) -> str | None:
+    """Cut hostile text to size, and replace what some database would choke on."""
+    if source is None:
+        return None
+    _require(source, str, "source", "str or None")
+    return source[:LONGEST_SOURCE].replace("\0", "\ufffd").encode("utf-8", "replace").decode()

@@ -1,0 +1,219 @@
+"""What went wrong, in one family of exceptions.
+
+Every error has a stable `code` for JSON and translation, and carries what its handler needs. A message says what
+happened and what to do; none contains a secret. A wrong type is a plain `TypeError` and an unusable user id a plain
+`ValueError`, both raised before anything is read; a store's own exceptions from `load` pass through unchanged.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+__all__ = [
+    "CodeReused",
+    "InvalidCode",
+    "InvalidKey",
+    "InvalidKeyUri",
+    "InvalidSecret",
+    "MalformedCode",
+    "NoSetup",
+    "NotEnrolled",
+    "OutcomeUnknown",
+    "PolicyError",
+    "ProofRequired",
+    "RecordDamaged",
+    "RecordError",
+    "RecoveryCodesExhausted",
+    "ReenrolmentRequired",
+    "SetupExpired",
+    "StoreContention",
+    "Throttled",
+    "TwoFactorError",
+    "UnknownKey",
+    "UnsupportedRecord",
+]
+
+
+class TwoFactorError(Exception):
+    """The base of everything that twofa raises on its own account."""
+
+    code: ClassVar[str] = "two_factor_error"
+    """A stable name for machines: never renamed, never reused for another meaning."""
+
+    message: ClassVar[str] = "two-factor authentication failed"
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else self.message
+
+
+class InvalidCode(TwoFactorError):
+    """The code was not accepted, and the attempt was counted (NIST SP 800-63B-4 §3.2.2)."""
+
+    code = "invalid_code"
+    message = "the code is not right: check the app (and the phone's clock) and enter the newest code"
+
+    def __init__(self, retry_at: datetime | None = None) -> None:
+        super().__init__(retry_at)
+        self.retry_at = retry_at
+        """When the next attempt will be looked at (aware UTC), where this failure started a wait."""
+
+    def __str__(self) -> str:
+        return self.message if self.retry_at is None else f"{self.message}, after {_clock_time(self.retry_at)}"
+
+
+class MalformedCode(InvalidCode):
+    """This cannot be a code at all: wrong length or characters. Not counted; nothing was written."""
+
+    code = "malformed_code"
+    message = "that does not have the form of a code: enter it exactly as shown"
+
+
+class CodeReused(InvalidCode):
+    """The code was right once and is already spent (RFC 6238 §5.2)."""
+
+    code = "code_reused"
+    message = "this code has been used already: wait for the app's next code, or take another recovery code"
+
+
+class Throttled(TwoFactorError):
+    """Too many wrong codes: this attempt was neither looked at nor counted (NIST SP 800-63B-4 §3.2.2)."""
+
+    code = "throttled"
+
+    def __init__(self, retry_at: datetime) -> None:
+        super().__init__(retry_at)
+        self.retry_at = retry_at
+        """When an attempt will be looked at again (aware UTC)."""
+
+    def __str__(self) -> str:
+        return f"too many wrong codes: no code is looked at before {_clock_time(self.retry_at)}; try again then"
+
+
+class NotEnrolled(TwoFactorError):
+    """The account has no confirmed second factor. Ask `status().required` before asking for a code."""
+
+    code = "not_enrolled"
+    message = "no second factor is set up for this account: begin_setup and confirm_setup come first"
+
+
+class ReenrolmentRequired(TwoFactorError):
+    """The authenticator was reset or blocked by wrong codes: until a new one is confirmed, recovery codes serve."""
+
+    code = "reenrolment_required"
+    message = "the authenticator app was reset or blocked: use a recovery code, then set up the app again"
+
+
+class NoSetup(TwoFactorError):
+    """There is nothing to confirm, or it is another session's."""
+
+    code = "no_setup"
+    message = "no set-up with this handle is waiting for a code: begin_setup again and scan the new QR code"
+
+
+class SetupExpired(TwoFactorError):
+    """The set-up was not confirmed in time; its secret is erased."""
+
+    code = "setup_expired"
+    message = "the set-up was not confirmed in time: begin_setup again and scan the new QR code"
+
+
+class RecoveryCodesExhausted(TwoFactorError):
+    """No recovery code is left, or the set was blocked by wrong codes."""
+
+    code = "recovery_codes_exhausted"
+    message = "no usable recovery code would be left: make a new set with reset_recovery_codes first"
+
+
+class ProofRequired(TwoFactorError):
+    """A second factor protects the account, and nothing valid was offered to prove that its owner is asking."""
+
+    code = "proof_required"
+    message = (
+        "a second factor protects this account: pass proof= with a current code, a recovery code, "
+        "a verification not older than ten minutes and not yet used, or Vouched(by, reason)"
+    )
+
+
+class RecordError(TwoFactorError):
+    """The stored record cannot be trusted. It is never read as "no second factor"."""
+
+    code = "record_error"
+
+
+class RecordDamaged(RecordError):
+    """The stored record was altered, cut short, or belongs to another user or namespace."""
+
+    code = "record_damaged"
+    message = (
+        "the stored record does not open: it was altered, cut short, or belongs to another user or namespace. "
+        "Restore it from a backup, or disable the second factor after checking who asks"
+    )
+
+
+class UnknownKey(RecordError):
+    """The stored record is sealed with a key that is not in the ring."""
+
+    code = "unknown_key"
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__(key_id)
+        self.key_id = key_id
+        """The public id of the missing key, as `KeyRing.key_ids` shows it."""
+
+    def __str__(self) -> str:
+        return f"the stored record is sealed with key {self.key_id!r}, which is not in the ring: add it as an older key"
+
+
+class UnsupportedRecord(RecordError):
+    """The stored record was written in a form that this version does not read."""
+
+    code = "unsupported_record"
+    message = "the stored record was written by a newer version of twofa: upgrade this instance"
+
+
+class StoreContention(TwoFactorError):
+    """Others kept changing the same record. The operation did not happen; at most its attempt was counted."""
+
+    code = "store_contention"
+    message = "the account's record kept changing under this request and nothing was done: try again"
+
+
+class OutcomeUnknown(TwoFactorError):
+    """The store failed in the middle. Nothing was granted, but the change may have happened."""
+
+    code = "outcome_unknown"
+    message = (
+        "the store failed while saving, and it cannot be told whether the change happened: nothing was granted; "
+        "look at status(), then try again with a new code"
+    )
+
+
+class InvalidKeyUri(TwoFactorError, ValueError):
+    """An otpauth Key URI, or a part for one, that no authenticator could use."""
+
+    code = "invalid_key_uri"
+
+
+class InvalidSecret(TwoFactorError, ValueError):
+    """A TOTP secret that is too short or not base32 (RFC 4226 §4 R6, RFC 4648 §6)."""
+
+    code = "invalid_secret"
+
+
+class InvalidKey(TwoFactorError, ValueError):
+    """A sealing key that is not 32 random bytes in base64url."""
+
+    code = "invalid_key"
+
+
+class PolicyError(TwoFactorError, ValueError):
+    """A setting outside what the standards allow; the message names the clause."""
+
+    code = "policy_error"
+
+
+def _clock_time(at: datetime) -> str:
+    return at.strftime("%Y-%m-%d %H:%M:%S UTC")

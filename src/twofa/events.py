@@ -1,0 +1,161 @@
+"""What happened: the events that a host shows, mails, audits or alarms on.
+
+An event never contains a code, a secret or a URI. Text that came from outside (`user_id`, `source`) stands in fields of
+its own, so that no log line can be forged with it (ASVS 5.0 16.4.1).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from functools import cache
+from types import MappingProxyType
+from typing import TYPE_CHECKING, TypeAlias
+
+from twofa.values import Value
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Mapping
+    from datetime import datetime
+
+__all__ = ["Event", "EventKind"]
+
+Plain: TypeAlias = "str | int | bool | None"
+
+
+class EventKind(StrEnum):
+    """Every kind of event. The value is stable; `owasp` is its name in OWASP's logging vocabulary."""
+
+    SETUP_BEGUN = "setup_begun"
+    SETUP_REJECTED = "setup_rejected"
+    """A wrong code at `confirm_setup`."""
+    SETUP_EXPIRED = "setup_expired"
+    SETUP_CANCELLED = "setup_cancelled"
+    """By `cancel_setup`, or after too many wrong codes (`reason`)."""
+    AUTHENTICATOR_CONFIRMED = "authenticator_confirmed"
+    AUTHENTICATOR_RESET = "authenticator_reset"
+    AUTHENTICATOR_BLOCKED = "authenticator_blocked"
+    RECOVERY_CODES_ISSUED = "recovery_codes_issued"
+    RECOVERY_CODE_USED = "recovery_code_used"
+    RECOVERY_CODES_LOW = "recovery_codes_low"
+    RECOVERY_CODES_BLOCKED = "recovery_codes_blocked"
+    CODE_ACCEPTED = "code_accepted"
+    """A TOTP code, at login or as a proof."""
+    CODE_REJECTED = "code_rejected"
+    CODE_REUSED = "code_reused"
+    CODE_MALFORMED = "code_malformed"
+    THROTTLED = "throttled"
+    REFUSED = "refused"
+    """Anything else that was asked for in vain (`reason` is the error's code)."""
+    RECORD_REFUSED = "record_refused"
+    """The stored record could not be trusted (`reason` is the error's code): worth an alarm."""
+    DISABLED = "disabled"
+    FORGOTTEN = "forgotten"
+
+    @property
+    def owasp(self) -> str:
+        """The event's name in the OWASP Logging Vocabulary Cheat Sheet."""
+        return _OWASP[self]
+
+
+_OWASP = {
+    EventKind.SETUP_BEGUN: "user_updated",
+    EventKind.SETUP_REJECTED: "authn_login_fail",
+    EventKind.SETUP_EXPIRED: "authn_token_expired",
+    EventKind.SETUP_CANCELLED: "user_updated",
+    EventKind.AUTHENTICATOR_CONFIRMED: "authn_token_created",
+    EventKind.AUTHENTICATOR_RESET: "authn_token_revoked",
+    EventKind.AUTHENTICATOR_BLOCKED: "authn_login_lock",
+    EventKind.RECOVERY_CODES_ISSUED: "authn_token_created",
+    EventKind.RECOVERY_CODE_USED: "authn_login_success",
+    EventKind.RECOVERY_CODES_LOW: "user_updated",
+    EventKind.RECOVERY_CODES_BLOCKED: "authn_login_lock",
+    EventKind.CODE_ACCEPTED: "authn_login_success",
+    EventKind.CODE_REJECTED: "authn_login_fail",
+    EventKind.CODE_REUSED: "authn_token_reuse",
+    EventKind.CODE_MALFORMED: "input_validation_fail",
+    EventKind.THROTTLED: "excess_rate_limit_exceeded",
+    EventKind.REFUSED: "sequence_fail",
+    EventKind.RECORD_REFUSED: "crypt_decrypt_fail",
+    EventKind.DISABLED: "authn_token_revoked",
+    EventKind.FORGOTTEN: "user_deleted",
+}
+
+
+class Event(Value):
+    """One thing that happened to one user's second factor (ASVS 5.0 16.2.1: when, where, who, what)."""
+
+    __slots__ = ("at", "detail", "kind", "source", "user_id")
+
+    kind: EventKind
+    user_id: str
+    at: datetime
+    """Aware UTC, whole seconds."""
+    source: str | None
+    """What the host said of the request's origin: opaque, at most 256 characters, hostile until proven otherwise."""
+    detail: Mapping[str, Plain]
+    """Plain values that explain the kind: `reason`, `remaining`, `method`, `proof`, `by`, `retry_at` (Unix seconds)…"""
+
+    def __init__(
+        self,
+        kind: EventKind,
+        user_id: str,
+        at: datetime,
+        *,
+        source: str | None = None,
+        detail: Mapping[str, Plain] | None = None,
+    ) -> None:
+        self._fill(kind=kind, user_id=user_id, at=at, source=source, detail=MappingProxyType(dict(detail or {})))
+
+    def __hash__(self) -> int:
+        return hash((self.kind, self.user_id, self.at, self.source, tuple(sorted(self.detail))))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _revive, (str(self.kind), self.user_id, self.at, self.source, dict(self.detail))
+
+
+def _revive(kind: str, user_id: str, at: datetime, source: str | None, detail: dict[str, Plain]) -> Event:
+    return Event(EventKind(kind), user_id, at, source=source, detail=detail)
+
+
+_WARNINGS = frozenset(
+    {
+        EventKind.AUTHENTICATOR_BLOCKED,
+        EventKind.CODE_REJECTED,
+        EventKind.CODE_REUSED,
+        EventKind.RECORD_REFUSED,
+        EventKind.RECOVERY_CODES_BLOCKED,
+        EventKind.THROTTLED,
+    }
+)
+
+
+@cache
+def _logger() -> logging.Logger:
+    import logging  # a quarter of the whole import's time, and every host that logs has it loaded already
+
+    logger = logging.getLogger("twofa")
+    logger.addHandler(logging.NullHandler())
+    return logger
+
+
+def log_event(event: Event) -> None:
+    """Log an event to the logger `twofa`: as a warning where someone may be guessing or was vouched for."""
+    logger, alarming = _logger(), event.kind in _WARNINGS or event.detail.get("proof") == "vouched"
+    level = 30 if alarming else 20
+    if logger.isEnabledFor(level):
+        # %r keeps line breaks in hostile text from forging a line (ASVS 5.0 16.4.1).
+        logger.log(
+            level,
+            "%s user=%r source=%r %r",
+            event.kind.value,
+            event.user_id,
+            event.source,
+            dict(event.detail),
+            extra={"twofa_event": event},
+        )
+
+
+def log_listener_failure(event: Event) -> None:
+    """Log the exception of a listener: it never changes the outcome of what it was told."""
+    _logger().exception("the listener failed on %s of user %r", event.kind.value, event.user_id)

@@ -1,0 +1,36 @@
+"""Where records are kept: the protocol that a host implements, and the stores that come with the library.
+
+Each store is loaded when it is first asked for, so that none costs anything to those who use another.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from twofa.stores.protocol import AsyncStore, Change, Listing, Store, Stored, Trail
+
+if TYPE_CHECKING:
+    from twofa.stores.memory import MemoryStore
+    from twofa.stores.sqlite import SQLiteStore
+    from twofa.stores.threaded import ThreadedStore
+
+__all__ = [
+    "AsyncStore",
+    "Change",
+    "Listing",
+    "MemoryStore",
+    "SQLiteStore",
+    "Store",
+    "Stored",
+    "ThreadedStore",
+    "Trail",
+]
+
+_MODULES = {"MemoryStore": "memory", "SQLiteStore": "sqlite", "ThreadedStore": "threaded"}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

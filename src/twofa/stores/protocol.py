@@ -1,0 +1,84 @@
+"""What a host implements to keep records in a database of its own: two methods.
+
+The laws (the conformance kit checks each):
+
+- `load` of an unknown user is `None`; a document comes back byte for byte; `load` reads the primary, never a replica.
+- A `swap` with a stale version changes nothing and returns `False`. Of any number of racing swaps with the same
+  `expected`, exactly one returns `True`. Writing the same document again still spends the version.
+- User ids are compared byte for byte: case, trailing spaces and accents keep two users apart.
+- A swap that returned is durable, whatever becomes of the caller's own transaction: a store writes in a transaction of
+  its own, on a connection of its own. Otherwise a refused code would roll its own count back.
+- A swap that is cut short leaves the old record or the new one.
+- A store that keeps a trail writes `events` in the same transaction, and a delete erases the user's trail too.
+"""
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
+
+from twofa.events import Event
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["AsyncStore", "Change", "Listing", "Store", "Stored", "Trail"]
+
+
+class Stored(NamedTuple):
+    """A user's record as a store holds it: two opaque ASCII strings."""
+
+    version: str
+    """32 hexadecimal digits, random, made by the library and never used twice."""
+    document: str
+    """The sealed record, about 1.5 kB."""
+
+
+class Change(NamedTuple):
+    """One atomic step: put `new` where the version is still `expected`."""
+
+    expected: str | None
+    """The version to replace; `None` means "only if the user has no record"."""
+    new: Stored | None
+    """The record to put; `None` means "delete the record, and whatever else is kept of the user"."""
+    events: tuple[Event, ...] = ()
+    """What happened with this step, for a store that keeps a trail."""
+
+
+class Store(Protocol):
+    """A blocking store. Safe to call from any thread."""
+
+    def load(self, user_id: str) -> Stored | None:
+        """Return the user's record, or `None` where there is none. Raise if the database cannot tell."""
+        ...
+
+    def swap(self, user_id: str, change: Change) -> bool:
+        """Apply `change` if it still fits, durably and in one step; return whether it happened. Raise if unsure."""
+        ...
+
+
+class AsyncStore(Protocol):
+    """The same two methods as coroutines."""
+
+    async def load(self, user_id: str) -> Stored | None:
+        """As `Store.load`."""
+        ...
+
+    async def swap(self, user_id: str, change: Change) -> bool:
+        """As `Store.swap`."""
+        ...
+
+
+@runtime_checkable
+class Trail(Protocol):
+    """An optional ability of a store: it keeps the events."""
+
+    def events(self, user_id: str) -> "Sequence[Event]":
+        """Return the user's events, oldest first."""
+        ...
+
+
+@runtime_checkable
+class Listing(Protocol):
+    """An optional ability of a store: it can list its users, for reports and for resealing all."""
+
+    def user_ids(self, after: str = "", limit: int = 100) -> "Sequence[str]":
+        """Return up to `limit` user ids greater than `after`, in the store's own order: pass the last one on."""
+        ...
