@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from support import ACCOUNT, FAST, KEY, OTHER_KEY, USER, Clock, World
+
 from twofa import (
     AsyncTwoFactor,
     ByCode,
@@ -25,18 +26,15 @@ from twofa import (
 )
 from twofa.errors import TwoFactorError
 from twofa.run import open_record
-from twofa.state import State
 from twofa.stores import MemoryStore
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
 
     from twofa import Event, Policy, Stored
+    from twofa.state import State
 
 T = TypeVar("T")
-
-Call = "Callable[[Any], Any]"
-"""Takes a face, blocking or not, and calls it."""
 
 CAROL = Vouched(by="support:carol", reason="identity checked, ticket 4711")
 
@@ -62,6 +60,11 @@ def every_order(run: Callable[[Callable[[int], int]], T]) -> Iterator[T]:
             return
         choice, _ = taken.pop()
         prefix = [*(earlier for earlier, _ in taken), choice + 1]
+
+
+def first_come(_among: int) -> int:
+    """Choose the first call until it has ended."""
+    return 0
 
 
 # --- two calls of the blocking face --------------------------------------------------------------------------------
@@ -378,6 +381,4 @@ class Scene:
 
     def orders(self, kind: str, names: Sequence[str]) -> list[tuple[object, ...]]:
         """Return what comes of the two calls one after the other, either way round."""
-        first = self.play(kind, names, lambda among: 0)
-        second = self.play(kind, names, lambda among: among - 1)
-        return [first, second]
+        return [self.play(kind, names, first_come), self.play(kind, names, lambda among: among - 1)]

@@ -1,8 +1,8 @@
 """P4: a process that dies anywhere, and a reply that never comes.
 
-Where it can be counted, a process kills itself at its n-th step (an SQLite statement, every few instructions of SQLite's
-virtual machine, before and after every call of the store) for every n until it survives; a share is killed from outside
-while it works. A lost reply is a store that commits and then says no, or raises.
+Where it can be counted, a process kills itself at its n-th step (an SQLite statement, every few instructions of
+SQLite's virtual machine, before and after every call of the store) for every n until it survives; a share is killed
+from outside while it works. A lost reply is a store that commits and then says no, or raises.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ import signal
 import sqlite3
 from collections import Counter
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from interleave import DRIVERS, Scene, attempt, copy_of, first_come, shape, state_of, told
+from support import KEY, OTHER_KEY, USER
 
-from interleave import DRIVERS, Scene, attempt, copy_of, shape, state_of, told
-from support import ACCOUNT, KEY, OTHER_KEY, USER
 from twofa import Change, KeyRing, TwoFactor, Verification
 from twofa.errors import OutcomeUnknown, StoreContention
 from twofa.run import ROUNDS
@@ -101,7 +102,7 @@ class Judge:
         self.before = state_of(scene.stored, scene.user_id)
         store = LossyStore(scene, "nothing", 0)
         attempt(lambda: self.call(face_on(store, scene, name)))
-        self.after, self.trail = store.peek(), store.trail
+        self.after, self.trail = store.peek(scene.user_id), store.trail
 
     def call(self, face: TwoFactor) -> Any:
         """Carry the operation out."""
@@ -123,10 +124,14 @@ class Judge:
         return f"half-way: {shape(state)} {counts(state)} {list(trail)}"
 
 
+def keys_for(name: str) -> KeyRing:
+    """Return the ring for an operation: there must be something to reseal."""
+    return KeyRing(OTHER_KEY, KEY) if name == "reseal" else KeyRing(KEY)
+
+
 def face_on(store: Any, scene: Scene, name: str, **options: Any) -> TwoFactor:
     """Return an instance of the application on a scene's records, about to carry out one operation."""
-    keys = KeyRing(OTHER_KEY, KEY) if name == "reseal" else KeyRing(KEY)
-    return TwoFactor(store, **scene.options(keys=keys, **options))
+    return TwoFactor(store, **scene.options(keys=keys_for(name), **options))
 
 
 # --- killed at the n-th step ---------------------------------------------------------------------------------------
@@ -148,7 +153,7 @@ class Steps:
             connection.set_progress_handler(self.take, self.INSTRUCTIONS)
             return connection
 
-        sqlite3.connect = watched  # in a process that is about to die
+        setattr(sqlite3, "connect", watched)  # noqa: B010  # for this process, which is about to die
 
     def take(self, *_: object) -> int:
         """Take a step, perhaps the last one."""
@@ -261,7 +266,9 @@ def spawned(work: Callable[[str, Connection], None], folder: Path) -> Iterator[A
     assert 0 == process.exitcode
 
 
-needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="os.fork is missing: a process cannot kill a copy of itself")
+needs_fork = pytest.mark.skipif(
+    not hasattr(os, "fork"), reason="os.fork is missing: nothing can be killed and compared"
+)
 
 
 @needs_fork
@@ -297,7 +304,7 @@ def die_at_any_time(folder: str, results: Connection) -> None:
         def work(writer: int = writer) -> None:
             store = SQLiteStore(path)
             for judge in judges:
-                attempt(lambda judge=judge: judge.call(face_on(store, judge.scene, judge.name)))
+                attempt(partial(judge.call, face_on(store, judge.scene, judge.name)))
                 os.write(writer, b".")
 
         child = in_a_fork(work)
@@ -336,8 +343,11 @@ class Gone(Exception):
 
 
 class LossyStore(MemoryStore):
-    """Goes wrong at one of its steps: `says no` and `raises` after the commit, `refuses` (from then on) and `fails`
-    without one; or `load fails`, or `nothing` does."""
+    """Goes wrong at one of its steps.
+
+    `says no` and `raises` after the commit, `refuses` (from then on) and `fails` without one; or `load fails`; or
+    `nothing` does.
+    """
 
     def __init__(self, scene: Scene, fault: str, at: int) -> None:
         super().__init__()
@@ -347,7 +357,6 @@ class LossyStore(MemoryStore):
         self.met = self.down = False
         self.between: Callable[[], object] = lambda: None
         self.reload_fails = False
-        self._user_id = scene.user_id
         if scene.stored is not None:
             super().swap(scene.user_id, Change(None, scene.stored))
 
@@ -361,23 +370,23 @@ class LossyStore(MemoryStore):
     def swap(self, user_id: str, change: Change) -> bool:
         self.swaps += 1
         if self.swaps < self.at or self.fault in {"nothing", "load fails"} or (self.met and self.fault != "refuses"):
-            return self.put(change)
+            return self.put(user_id, change)
         self.met = True
         if self.fault in {"says no", "raises"}:
-            self.put(change)
+            self.put(user_id, change)
             self.between()
         self.down = self.reload_fails
         if self.fault in {"says no", "refuses"}:
             return False
         raise Gone
 
-    def peek(self) -> Stored | None:
+    def peek(self, user_id: str = USER) -> Stored | None:
         """Return the record, faults aside."""
-        return super().load(self._user_id)
+        return super().load(user_id)
 
-    def put(self, change: Change) -> bool:
+    def put(self, user_id: str, change: Change) -> bool:
         """Swap, faults aside; keep a trail, or erase it, as a store does."""
-        swapped = super().swap(self._user_id, change)
+        swapped = super().swap(user_id, change)
         if swapped:
             self.trail = [] if change.new is None else self.trail + told(change.events)
         return swapped
@@ -390,19 +399,19 @@ class Direct:
         self._store = store
 
     def load(self, user_id: str) -> Stored | None:
-        """Load."""
-        return self._store.peek()
+        """Load `user_id`."""
+        return self._store.peek(user_id)
 
     def swap(self, user_id: str, change: Change) -> bool:
         """Swap."""
-        return self._store.put(change)
+        return self._store.put(user_id, change)
 
 
 def outcome_of(kind: str, scene: Scene, name: str, store: Any, **options: Any) -> Any:
     """Carry out one operation on a face; return what it gave or raised, the store's own failure included."""
-    keys = KeyRing(OTHER_KEY, KEY) if name == "reseal" else KeyRing(KEY)
+    options = scene.options(keys=keys_for(name), **options)
     try:
-        return DRIVERS[kind](store, [scene.calls()[name]], lambda among: 0, **scene.options(keys=keys, **options))[0]
+        return DRIVERS[kind](store, [scene.calls()[name]], first_come, **options)[0]
     except Gone as failure:
         return failure
 
@@ -430,7 +439,7 @@ def faults_at_every_swap(scene: Scene, fault: str) -> Iterator[LossyStore]:
 def test_a_lost_reply_is_not_a_lost_swap(state: str, name: str, fault: str, kind: str) -> None:
     """P4: a store commits and loses the reply, at any swap: the outcome is what it would have been, and live."""
     scene = Scene(state)
-    expected = scene.play(kind, [name], lambda among: 0)
+    expected = scene.play(kind, [name], first_come)
 
     for store in faults_at_every_swap(scene, fault):
         events: list[Any] = []
@@ -451,11 +460,9 @@ def test_a_lost_reply_is_found_under_anothers_write(state: str, name: str, fault
             events: list[Any] = []
             others: list[Any] = []
 
-            def write(store: LossyStore = store, writer: str = writer, events: Any = events, others: Any = others) -> None:
-                face = face_on(Direct(store), scene, writer, on_event=events.append)
-                others.append(attempt(lambda: scene.calls()[writer](face)))
-
-            store.between = write
+            other = face_on(Direct(store), scene, writer, on_event=events.append)
+            write = partial(scene.calls()[writer], other)
+            store.between = partial(lambda write, others: others.append(attempt(write)), write, others)
             outcome = outcome_of(kind, scene, name, store, on_event=events.append)
 
             if store.met:

@@ -101,7 +101,7 @@ def test_a_newer_schema_is_refused_by_its_number(schema: int) -> None:
         load(json.dumps({"schema": schema, "whatever": "comes"}).encode())
 
 
-@pytest.mark.parametrize("schema", [0, -1, None, "1", 1.5, [1], {}])
+@pytest.mark.parametrize("schema", [0, -1, None, True, "1", 1.5, [1], {}])
 def test_a_schema_that_never_was_is_refused(schema: object) -> None:
     """A schema older than the first, or none at all, is refused with a message of its own."""
     with pytest.raises(UnsupportedRecord, match="a schema that no version of twofa wrote: restore a backup"):
@@ -129,7 +129,7 @@ def _broken() -> dict[str, bytes]:
         broken[f"part {place} is missing"] = json.dumps(fields | {"state": before + after}).encode()
         if 1 <= place <= 4:
             broken[f"part {place} is a number"] = json.dumps(fields | {"state": [*before, 5, *after]}).encode()
-        if 1 <= place <= 3:
+        if 1 <= place <= 4:
             broken[f"part {place} is too short"] = json.dumps(fields | {"state": [*before, part[:-1], *after]}).encode()
     return broken
 

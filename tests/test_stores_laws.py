@@ -19,10 +19,10 @@ from twofa import Event, EventKind
 from twofa.stores import Change, Listing, MemoryStore, SQLiteStore, Stored, ThreadedStore, Trail
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Coroutine, Iterator, Sequence
     from pathlib import Path
 
-    from twofa.stores import AsyncStore, Store
+    from twofa.stores import Store
 
 T = TypeVar("T")
 
@@ -505,17 +505,24 @@ def dispose(store: object) -> None:
 class Awaited:
     """An asynchronous store called like a blocking one: each call runs in an event loop of its own."""
 
-    def __init__(self, store: AsyncStore) -> None:
+    def __init__(self, store: Any) -> None:
         self._store = store
 
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        method = getattr(self._store, name)
+    def _run(self, call: Coroutine[Any, Any, Any]) -> Any:
+        with asyncio.Runner() as runner:
+            return runner.run(call)
 
-        def call(*args: Any, **named: Any) -> Any:
-            with asyncio.Runner() as runner:
-                return runner.run(method(*args, **named))
+    def load(self, user_id: str) -> Any:
+        return self._run(self._store.load(user_id))
 
-        return call
+    def swap(self, user_id: str, change: Change) -> Any:
+        return self._run(self._store.swap(user_id, change))
+
+    def events(self, user_id: str) -> Any:
+        return self._run(self._store.events(user_id))
+
+    def user_ids(self, after: str = "", limit: int = 100) -> Any:
+        return self._run(self._store.user_ids(after, limit))
 
 
 class TestMemoryStore(TrailLaws, ListingLaws):

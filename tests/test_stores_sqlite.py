@@ -104,6 +104,13 @@ def raising(error: BaseException) -> Callable[[], None]:
     return raise_it
 
 
+def record(store: SQLiteStore) -> Stored:
+    """Return the record, which must be there."""
+    held = store.load(USER)
+    assert held is not None
+    return held
+
+
 def untouched(store: SQLiteStore) -> bool:
     """Say whether the store holds what the fixture put there, and can still be written to."""
     as_it_was = store.load(USER) == stored(1) and numbers(store) == [1]
@@ -189,6 +196,15 @@ def test_a_file_that_cannot_be_opened_is_named(tmp_path):
     assert [f"while opening {missing}"] == caught.value.__notes__
 
 
+def test_a_file_that_is_no_database_is_named_and_left_alone(path):
+    """A file of another kind is refused by name, and not written to."""
+    path.write_text("# a list of things to do\n" * 100)
+    with pytest.raises(sqlite3.DatabaseError, match="file is not a database") as caught:
+        SQLiteStore(path)
+    assert [f"while opening {path}"] == caught.value.__notes__
+    assert "# a list of things to do\n" * 100 == path.read_text()
+
+
 def test_a_store_stays_with_its_file_when_the_directory_changes(tmp_path, monkeypatch):
     """A relative path means what it meant when the store was made, also for a daemon that has moved to the root."""
     monkeypatch.chdir(tmp_path)
@@ -247,12 +263,23 @@ def test_the_switch_to_wal_is_tried_for_no_longer_than_the_timeout(path, host):
     assert [("hosts_own",)] == host.execute("SELECT name FROM sqlite_master").fetchall()
 
 
-def test_a_switch_to_wal_that_cannot_work_is_not_tried_again(path, monkeypatch):
-    """Only a busy file is worth another try: here the log's name is taken by a folder."""
-    Path(f"{path}-wal").mkdir()
+def test_a_switch_to_wal_that_cannot_work_is_not_tried_again(path, host, monkeypatch):
+    """Only a busy file is worth another try, and not one that may only be read."""
+    host.execute("CREATE TABLE hosts_own (x)")
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda _, **named: connect(f"{path.as_uri()}?mode=ro", uri=True, **named))
     monkeypatch.setattr(time, "sleep", raising(AssertionError("tried again")))
-    with pytest.raises(sqlite3.OperationalError):
+    with pytest.raises(sqlite3.OperationalError, match="readonly database"):
         SQLiteStore(path)
+
+
+def test_a_connection_that_cannot_be_used_is_closed(path, connections):
+    """A file that opens but cannot be read, here since a folder has its log's name, leaves no connection behind."""
+    Path(f"{path}-wal").mkdir()
+    with pytest.raises(sqlite3.OperationalError) as caught:
+        SQLiteStore(path)
+    assert [f"while opening {path}"] == caught.value.__notes__
+    assert [False] == list(map(is_open, connections))
 
 
 def test_a_newer_schema_is_refused_and_left_alone(store, host, path):
@@ -343,7 +370,7 @@ def test_closing_closes_every_connection(path, connections, where):
     assert 0 == sum(map(is_open, connections))
 
 
-def test_closing_lets_a_call_finish(store, connections):
+def test_closing_lets_a_call_finish(connections, store):
     """A swap that is under way when the store is closed goes through, and its connection is closed after it."""
     assert store.swap(USER, meanwhile(store.close))
     assert 0 == sum(map(is_open, connections))
@@ -502,13 +529,14 @@ def meet(folder: str, barrier: Barrier, number: int, results: SimpleQueue[Any]) 
             with SQLiteStore(Path(folder) / f"{file}.db", timeout=60) as store:
                 won = [store.swap(USER, Change(None, stored(number), (event(number),)))]
                 barrier.wait(60)
-                held = store.load(USER)
+                held = record(store)
+                barrier.wait(60)
                 won.append(store.swap(USER, Change(held.version, stored(100 + number), (event(100 + number),))))
                 barrier.wait(60)
-                seen = store.load(USER)
+                seen = record(store)
                 barrier.wait(60)
                 won.append(store.swap(USER, Change(seen.version, None)))
-                outcome.append((won, held, seen, numbers(store) if won[2] else []))
+                outcome.append((won, held, seen))
         except Exception as error:
             barrier.abort()
             outcome.append(repr(error))
@@ -531,7 +559,7 @@ def test_of_many_processes_that_open_a_fresh_file_at_once_one_wins(tmp_path):
         process.join(60)
     assert [] == [outcome[-1] for outcome in outcomes if isinstance(outcome[-1], str)]
     for file in zip(*outcomes, strict=True):
-        won, held, seen, _ = zip(*file, strict=True)
+        won, held, seen = zip(*file, strict=True)
         assert [1, 1, 1] == [sum(each) for each in zip(*won, strict=True)]
         assert 1 == len(set(held)) == len(set(seen))
         assert held[0] in [stored(number) for number in range(PROCESSES)]
@@ -574,7 +602,7 @@ def count(store: SQLiteStore, times: int) -> list[str]:
     """Raise the count in the document, trying again after a loss; return the versions that were spent."""
     spent: list[str] = []
     while len(spent) < times:
-        held = store.load(USER)
+        held = record(store)
         new = Stored(os.urandom(16).hex(), str(int(held.document) + 1))
         if store.swap(USER, Change(held.version, new, (event(int(held.document)),))):
             spent.append(held.version)
@@ -675,17 +703,20 @@ def test_a_fork_waits_for_a_swap_that_is_under_way(store):
 
 @needs_fork
 @forks
-def test_a_call_during_a_fork_comes_after_it(store):
-    """A thread that comes while the process is forking waits, and then has its answer."""
-    with ThreadPoolExecutor(1) as pool:
-        loads: list[Any] = []
+def test_a_call_during_a_fork_comes_after_it(path):
+    """A thread that comes to write while the process is forking waits, and keeps neither parent nor child waiting."""
+    with SQLiteStore(path, timeout=60) as store, ThreadPoolExecutor(1) as pool:
+        store.swap(USER, Change(None, stored(1)))
         module._before_fork()
-        try:
-            loads.append(pool.submit(store.load, USER))
-            assert not loads[0].done()
-        finally:
-            module._after_fork_in_parent()
-        assert stored(1) == loads[0].result()
+        swap = pool.submit(store.swap, "another", Change(None, stored(2)))
+        while not store._connections._writing.locked():
+            time.sleep(0)
+        with pytest.raises(TimeoutError):
+            swap.result(timeout=0.1)
+        child = Child(lambda: (store.load(USER), store.swap(USER, Change(version(1), stored(3)))))
+        assert (stored(1), True) == child.outcome()
+        assert swap.result() is True
+        assert [stored(3), stored(2)] == [store.load(USER), store.load("another")]
 
 
 @needs_fork
@@ -710,20 +741,31 @@ def test_a_store_in_memory_stays_with_its_process():
         assert store.swap(USER, Change(version(1), stored(2)))
 
 
-def test_what_is_inherited_all_the_same_is_left_alone(store, connections):
-    """After a fork without the hook before it, as some servers do, inherited connections are not used, nor closed."""
-    store.swap(USER, meanwhile(lambda: store.load(USER)))
-    (inherited,) = connections  # beside the one that was there before
-    module._after_fork_in_child()
-    try:
-        assert stored(2) == store.load(USER)
-        assert 2 == len(connections)
-        store.close()
-        assert [True, False] == list(map(is_open, connections))
-    finally:
-        while module._inherited:
-            module._inherited.pop().close()
-    assert not is_open(inherited)
+@pytest.fixture
+def without_hook() -> Iterator[Callable[[], None]]:
+    """What happens in a child that a server forked without the hook before."""
+    yield module._after_fork_in_child
+    while module._inherited:
+        module._inherited.pop().close()
+
+
+def test_what_is_inherited_all_the_same_is_left_alone(path, connections, without_hook):
+    """Connections that a child got after all are neither used nor closed; it makes its own."""
+    with SQLiteStore(path) as store:
+        store.swap(USER, Change(None, stored(1)))
+        without_hook()
+        assert stored(1) == store.load(USER)
+    assert [False, True, False] == list(map(is_open, connections))  # the constructor's, the inherited, the child's own
+
+
+def test_a_database_in_memory_is_left_alone_in_a_child(connections, without_hook):
+    """A store in memory cannot be used where it was inherited, and its connection is not closed there."""
+    with SQLiteStore(":memory:") as store:
+        store.swap(USER, Change(None, stored(1)))
+        without_hook()
+        with pytest.raises(RuntimeError, match="belongs to the process that made it"):
+            store.load(USER)
+    assert [True] == list(map(is_open, connections))
 
 
 # --- death ---------------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from twofa.run import Run, close_record, open_record
 from twofa.sealing import KeyRing
 from twofa.state import Key
 from twofa.stores.protocol import Change
-from twofa.values import Hidden
+from twofa.values import Hidden, storable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -210,12 +210,8 @@ def _check_name(name: str, what: str, shortest: int) -> None:
     _require(name, str, what, "str")
     if not shortest <= len(name) <= LONGEST_NAME:
         raise ValueError(f"{what} must have {shortest} to {LONGEST_NAME} characters, not {len(name)}")
-    if "\0" in name or not _encodable(name):
+    if not storable(name):
         raise ValueError(f"{what} must not contain NUL or unpaired surrogates")
-
-
-def _encodable(text: str) -> bool:
-    return not any("\ud800" <= symbol <= "\udfff" for symbol in text) if not text.isascii() else True
 
 
 def _clean(source: str | None) -> str | None:

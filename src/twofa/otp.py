@@ -197,7 +197,7 @@ class TOTP(Value):
         ):
             problem = _problem_with_match(code, window, after) or _problem_with_time(at)
             if problem is not None:
-                del code
+                del code, at, window, after  # whichever place the code was put in
                 raise problem
         keyed, _, _, digits, period = self._parts
         # The usual case without a call.

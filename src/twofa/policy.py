@@ -31,23 +31,24 @@ LONGEST_RECOVERY_CODE = 32
 class Argon2id(Value):
     """How recovery codes shorter than 112 bits are hashed (RFC 9106; ASVS 5.0 11.4.2, appendix C)."""
 
-    __slots__ = ("iterations", "lanes", "memory_kib")
+    __slots__ = ("iterations", "memory_kib")
 
     memory_kib: int
     """Memory in KiB, for each hash that runs; at most one runs per core."""
     iterations: int
-    lanes: int
 
-    def __init__(self, *, memory_kib: int = 19_456, iterations: int = 2, lanes: int = 1) -> None:
+    # One lane, always: hashes of several lanes that run at once wait for each other's threads, for ever, at OpenSSL's
+    # process-wide limit of them. A set spreads over the cores anyway, by its codes.
+
+    def __init__(self, *, memory_kib: int = 19_456, iterations: int = 2) -> None:
         """Take `memory_kib` of memory and `iterations` passes.
 
         Raises `PolicyError` below the minimum: 46 MiB for one pass, 19 MiB for two, 12 MiB from three on.
         """
         _whole("iterations", iterations, 1, 100)
-        _whole("lanes", lanes, 1, 16)
         floor = {1: 47_104, 2: 19_456}.get(iterations, 12_288)
         _whole("memory_kib", memory_kib, floor, 4_194_304, "ASVS 5.0 11.4.2 and the OWASP password storage minimum")
-        self._fill(memory_kib=memory_kib, iterations=iterations, lanes=lanes)
+        self._fill(memory_kib=memory_kib, iterations=iterations)
 
 
 class Scrypt(Value):
@@ -170,7 +171,8 @@ class Policy(Value):
             LONGEST_RECOVERY_CODE,
             "NIST SP 800-63B-4 §4.2.1.1: at least 64 bits beside the slot",
         )
-        hashing, throttle = hashing or Argon2id(), throttle or Throttle()
+        hashing = Argon2id() if hashing is None else hashing
+        throttle = Throttle() if throttle is None else throttle
         _instance("hashing", hashing, (Argon2id, Scrypt))
         _instance("throttle", throttle, (Throttle,))
         self._fill(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from twofa.values import Value
+from twofa.values import Value, storable
 
 __all__ = ["ByCode", "ByRecoveryCode", "ByVerification", "Proof", "Vouched"]
 
@@ -78,8 +78,12 @@ class Vouched(Value):
         self._fill(by=by, reason=reason)
         for name in self.__slots__:
             _require_text(self, name)
-            if not 1 <= len(getattr(self, name).strip()) <= _LONGEST_WORD:
-                raise ValueError(f"Vouched needs {name} in 1 to {_LONGEST_WORD} characters: it is put on record")
+            text = getattr(self, name)
+            if not text.strip() or len(text) > _LONGEST_WORD or not storable(text):
+                raise ValueError(
+                    f"Vouched needs {name} in 1 to {_LONGEST_WORD} characters, without NUL or unpaired surrogates: "
+                    "it is put on record"
+                )
 
 
 Proof: TypeAlias = ByCode | ByRecoveryCode | ByVerification | Vouched

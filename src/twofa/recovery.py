@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf import argon2
 
 from twofa import entropy
-from twofa.errors import PolicyError
+from twofa.errors import PolicyError, UnsupportedRecord
 from twofa.policy import Argon2id
 from twofa.values import Hidden
 
@@ -33,6 +33,7 @@ _DASHES = dict.fromkeys(map(ord, "-\u00ad\u2010\u2011\u2012\u2013\u2014\u2015\u2
 LONGEST_INPUT = 64
 """Characters of raw input that are looked at at all (ASVS 5.0 2.2.1)."""
 
+_SCHEMES = frozenset({"argon2id", "scrypt", "sha256"})
 _SALT = 16
 """Bytes of each code's own salt; NIST SP 800-63B-4 §3.1.1.2 asks for 4."""
 _DIGEST = 32
@@ -48,8 +49,10 @@ class Scheme(NamedTuple):
 
     @classmethod
     def read(cls, written: str) -> Scheme:
-        """Return the scheme that `str()` wrote."""
+        """Return the scheme that `str()` wrote; raises `UnsupportedRecord` for one that this version does not know."""
         name, *parameters = written.split(":")
+        if name not in _SCHEMES:
+            raise UnsupportedRecord(f"the recovery codes are hashed with {name!r}: upgrade this instance of twofa")
         return cls(name, tuple(map(int, parameters)))
 
     def __str__(self) -> str:
@@ -62,7 +65,7 @@ class Scheme(NamedTuple):
             return cls("sha256", ())
         how = policy.hashing
         if isinstance(how, Argon2id):
-            return cls("argon2id", (how.memory_kib, how.iterations, how.lanes))
+            return cls("argon2id", (how.memory_kib, how.iterations))
         return cls("scrypt", (how.n, how.r, how.p))
 
     @property
@@ -73,8 +76,8 @@ class Scheme(NamedTuple):
     def digest(self, salt: bytes, code: Hidden) -> bytes:
         """Return the 32-byte hash of a code as `read_recovery_code` returns it."""
         if self.name == "argon2id":
-            memory, iterations, lanes = self.parameters
-            return _argon2id(salt, memory, iterations, lanes).derive(code.text.encode())
+            memory, iterations = self.parameters
+            return _argon2id(salt, memory, iterations).derive(code.text.encode())
         if self.name == "scrypt":
             n, r, p = self.parameters
             return _scrypt(salt, n, r, p).derive(code.text.encode())
@@ -153,13 +156,13 @@ def check_available(hashing: Argon2id | Scrypt) -> None:
     if not isinstance(hashing, Argon2id):
         return
     try:
-        _argon2id(bytes(_SALT), hashing.memory_kib, hashing.iterations, hashing.lanes)
+        _argon2id(bytes(_SALT), hashing.memory_kib, hashing.iterations)
     except UnsupportedAlgorithm as lacking:
         raise PolicyError("this build of OpenSSL has no Argon2id: pass Policy(hashing=Scrypt())") from lacking
 
 
-def _argon2id(salt: bytes, memory: int, iterations: int, lanes: int) -> argon2.Argon2id:
-    return argon2.Argon2id(salt=salt, length=_DIGEST, iterations=iterations, lanes=lanes, memory_cost=memory)
+def _argon2id(salt: bytes, memory: int, iterations: int) -> argon2.Argon2id:
+    return argon2.Argon2id(salt=salt, length=_DIGEST, iterations=iterations, lanes=1, memory_cost=memory)
 
 
 def _scrypt(salt: bytes, n: int, r: int, p: int) -> scrypt.Scrypt:

@@ -50,6 +50,7 @@ class KeyRing:
 
         Raises `InvalidKey` for anything else, or for the same key twice; the message says which one, never what it is.
         """
+        self._keys: dict[str, bytes] = {}
         keys = _read_keys((primary, *older))
         del primary, older
         if isinstance(keys, InvalidKey):

@@ -186,7 +186,7 @@ def _read(document: bytes) -> Record | RecordDamaged | UnsupportedRecord:
     try:
         fields = decode(document.decode())
         schema = fields["schema"]
-        if schema == SCHEMA:
+        if type(schema) is int and schema == SCHEMA:
             return Record(_read_state(*fields["state"]), tuple(fields["versions"].split()))
     except (ValueError, TypeError, KeyError, AttributeError):
         return RecordDamaged()
@@ -204,8 +204,12 @@ def _read_state(generation: str | None, pending: Any, device: Any, held: Any, to
         pending and _read_pending(*pending),
         device and _read_authenticator(*device),
         held and _read_recovery(*held),
-        token and tuple(token),
+        token and _read_token(*token),
     )
+
+
+def _read_token(token: str, at: int) -> tuple[str, int]:
+    return token, at
 
 
 def _read_pending(key: Any, handle: str, expires_at: int, wrong_codes: int) -> Pending:

@@ -5,6 +5,10 @@ Two counts, kept with the factor that they protect:
 - wrong codes in a row: the first few are free, then waits grow from 30 seconds to an hour, and the hundredth blocks;
 - wrong codes of the last 30 days, which success does not clear. Otherwise someone who knows the password gets a few
   fresh guesses after each of the owner's logins: 4 to 13 % a year at 1 to 10 logins a day, against 0.4 % with it.
+
+Both counts belong to one authenticator or set and end with it. Someone who does get it blocked has had a hundred
+guesses, three chances in 10,000; the owner is told, and should change the password that was guessed along with it before
+enrolling anew.
 """
 
 from typing import TYPE_CHECKING, NamedTuple

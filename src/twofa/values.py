@@ -87,3 +87,10 @@ def same(kept: bytes, offered: bytes) -> bool:
     import hmac
 
     return hmac.compare_digest(kept, offered)
+
+
+def storable(text: str) -> bool:
+    """Whether every database takes the text: no NUL, no unpaired surrogate."""
+    if "\0" in text:
+        return False
+    return text.isascii() or not any("\ud800" <= symbol <= "\udfff" for symbol in text)

@@ -299,14 +299,17 @@ class _Connections:
             raise RuntimeError("a store in memory belongs to the process that made it: use a file across a fork")
 
     def _connect(self) -> sqlite3.Connection:
+        connection = None
         try:
             connection = sqlite3.connect(
                 self._database, timeout=self._timeout, isolation_level=None, check_same_thread=False
             )
-        except sqlite3.OperationalError as error:
+            connection.execute(f"PRAGMA synchronous={self._synchronous}")
+        except sqlite3.Error as error:
             error.add_note(f"while opening {self._database}")
+            if connection is not None:
+                connection.close()
             raise
-        connection.execute(f"PRAGMA synchronous={self._synchronous}")
         return connection
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 from typing_extensions import override
 
-from twofa.stores.protocol import AsyncStore, Listing, Trail
+from twofa.stores.protocol import AsyncStore
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -45,15 +45,17 @@ class ThreadedStore(AsyncStore):
 
     async def events(self, user_id: str) -> Sequence[Event]:
         """Return the user's events, oldest first. Raises `TypeError` if the wrapped store keeps no trail."""
-        if not isinstance(self._store, Trail):
+        events = getattr(self._store, "events", None)
+        if events is None:
             raise TypeError(f"{self._store!r} keeps no trail: it has no method events(user_id)")
-        return cast("Sequence[Event]", await self._run_blocking(self._store.events, user_id))
+        return cast("Sequence[Event]", await self._run_blocking(events, user_id))
 
     async def user_ids(self, after: str = "", limit: int = 100) -> Sequence[str]:
         """Return up to `limit` user ids after `after`. Raises `TypeError` if the wrapped store cannot list them."""
-        if not isinstance(self._store, Listing):
+        user_ids = getattr(self._store, "user_ids", None)
+        if user_ids is None:
             raise TypeError(f"{self._store!r} cannot list its users: it has no method user_ids(after, limit)")
-        return cast("Sequence[str]", await self._run_blocking(self._store.user_ids, after, limit))
+        return cast("Sequence[str]", await self._run_blocking(user_ids, after, limit))
 
     def __repr__(self) -> str:
         return f"ThreadedStore({self._store!r})"

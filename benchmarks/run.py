@@ -1,0 +1,192 @@
+"""The numbers in the README: `make bench`.
+
+Every figure is a ratio within one run: the subject and its yardstick take turns, one call each, and their medians are
+compared. Taking turns matters: a call that is repeated in a tight loop runs from the processor's caches, as no login does.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+import statistics
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
+
+from twofa import TOTP, KeyRing, Policy, TwoFactor, Vouched
+from twofa.errors import CodeReused, InvalidCode
+from twofa.stores import MemoryStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from twofa import Change, Stored
+
+USER = "user-42"
+NOW = 1_800_000_000
+SECRET = bytes(range(20))
+MESSAGE = (NOW // 30).to_bytes(8, "big")
+
+
+class Row:
+    """One line of the table."""
+
+    def __init__(self, what: str, bar: float, yardstick: str, ratio: float) -> None:
+        self.what, self.bar, self.yardstick, self.ratio = what, bar, yardstick, ratio
+
+    def __str__(self) -> str:
+        verdict = "" if self.ratio <= self.bar else "  <-- over"
+        return f"| {self.what} | at most {self.bar:g} × {self.yardstick} | {self.ratio:.2f} ×{verdict} |"
+
+
+def ratio(subject: Callable[[], object], yardstick: Callable[[], object], repetitions: int) -> float:
+    """Return how many times longer `subject` takes, by the medians of calls that take turns."""
+    times: tuple[list[int], list[int]] = ([], [])
+    for _ in range(repetitions):
+        for function, taken in zip((subject, yardstick), times, strict=True):
+            start = time.perf_counter_ns()
+            function()
+            taken.append(time.perf_counter_ns() - start)
+    return statistics.median(times[0]) / statistics.median(times[1])
+
+
+def three_digests() -> None:
+    """The work that a window of three time steps cannot do without."""
+    hmac.digest(SECRET, MESSAGE, "sha1")
+    hmac.digest(SECRET, MESSAGE, "sha1")
+    hmac.digest(SECRET, MESSAGE, "sha1")
+
+
+def bare_hash() -> None:
+    """One evaluation with the parameters of the default policy."""
+    Argon2id(salt=bytes(16), length=32, iterations=2, lanes=1, memory_cost=19_456).derive(b"7KQXM4TZN8BW2HJV")
+
+
+class Rewound(MemoryStore):
+    """A memory store that can be put back to where it was."""
+
+    def keep(self) -> None:
+        self.kept: Stored | None = self.load(USER)
+
+    def rewind(self) -> None:
+        if self.kept is not None:
+            self._records[USER] = self.kept
+
+    def swap(self, user_id: str, change: Change) -> bool:
+        return super().swap(user_id, change._replace(events=()))
+
+
+class Account:
+    """One enrolled user on a memory store, at a time that the benchmark sets."""
+
+    def __init__(self, store: MemoryStore | None = None) -> None:
+        self.now = NOW
+        self.store = store or MemoryStore()
+        self.two_factor = TwoFactor(
+            self.store, keys=KeyRing(KeyRing.generate_key()), issuer="Example", policy=Policy(), clock=lambda: self.now
+        )
+        setup = self.two_factor.begin_setup(USER, account_name="alice@example.com")
+        self.phone = TOTP.from_uri(setup.uri)
+        self.codes = self.two_factor.confirm_setup(USER, self.phone.code(self.now), handle=setup.handle)
+
+
+def match_rows() -> Iterator[Row]:
+    """Yield the two rows of bare TOTP."""
+    totp = TOTP(SECRET)
+    wrong = next(code for code in ("000000", "111111", "222222", "333333") if totp.match(code, NOW) is None)
+    live = ratio(lambda: totp.match(wrong, NOW), three_digests, 20_000)
+    yield Row("`TOTP.match` of a wrong code, window ±1", 0.85, "three `hmac.digest`", live)
+    built = ratio(lambda: TOTP(SECRET).match(wrong, NOW), three_digests, 20_000)
+    yield Row("the same, built from the stored secret each time", 1.2, "three `hmac.digest`", built)
+
+
+def verify_row() -> Row:
+    """Return the row of a login by TOTP, everything included."""
+    account = Account()
+    codes: list[tuple[int, str]] = [
+        (at, account.phone.code(at)) for at in range(NOW + 30, NOW + 30 * 10_001, 30)
+    ]
+    turn = iter(codes)
+
+    def login() -> None:
+        account.now, code = next(turn)
+        account.two_factor.verify(USER, code)
+
+    return Row("`verify` of a right code through `MemoryStore`", 12, "three `hmac.digest`", ratio(login, three_digests, 10_000))
+
+
+def recovery_rows() -> Iterator[Row]:
+    """Yield the rows of a recovery attempt: right, wrong, and right once more."""
+    store = Rewound()
+    account = Account(store)
+    code = account.codes[0]
+    other = code[:-1] + ("0" if code[-1] != "0" else "1")
+
+    def attempt(submitted: str, expected: type[Exception] | None) -> Callable[[], None]:
+        def call() -> None:
+            store.rewind()
+            try:
+                account.two_factor.redeem_recovery_code(USER, submitted)
+            except InvalidCode as refusal:
+                if type(refusal) is not expected:
+                    raise
+
+        return call
+
+    store.keep()
+    yield Row("a recovery code, right", 1.1, "one bare Argon2id", ratio(attempt(code, None), bare_hash, 60))
+    yield Row("a recovery code, wrong", 1.1, "one bare Argon2id", ratio(attempt(other, InvalidCode), bare_hash, 60))
+    account.two_factor.redeem_recovery_code(USER, code)
+    store.keep()
+    yield Row("a recovery code, used before", 1.1, "one bare Argon2id", ratio(attempt(code, CodeReused), bare_hash, 60))
+
+
+def new_set_row() -> Row:
+    """Return the row of ten new codes."""
+    account = Account()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with ThreadPoolExecutor(cores) as pool:
+
+        def ten_hashes() -> None:
+            for future in [pool.submit(bare_hash) for _ in range(10)]:
+                future.result()
+
+        def new_set() -> None:
+            account.two_factor.reset_recovery_codes(USER, proof=Vouched(by="benchmark", reason="measuring"))
+
+        return Row("a new set of ten codes", 1.15, f"ten bare hashes over {cores} cores", ratio(new_set, ten_hashes, 40))
+
+
+IMPORTS = """
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hmac import HMAC
+from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
+"""
+
+
+def import_row() -> Row:
+    """Return the row of a whole process that imports the library, compiled."""
+
+    def process(code: str) -> Callable[[], object]:
+        return lambda: subprocess.run([sys.executable, "-I", "-c", code], check=True)
+
+    measured = ratio(process("import twofa"), process(IMPORTS), 60)
+    return Row("`import twofa`, the whole process", 1.4, "importing `cryptography`'s AEAD, HMAC and Argon2", measured)
+
+
+def main() -> None:
+    """Print the table, and fail if a bar is missed."""
+    rows = [*match_rows(), verify_row(), *recovery_rows(), new_set_row(), import_row()]
+    print("| what | bar | measured |\n|---|---|---|")
+    for row in rows:
+        print(row)
+    if any(row.ratio > row.bar for row in rows):
+        raise SystemExit("a bar was missed: on a busy machine run it again before you believe it")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+"""What is shipped: the wheel's content and metadata, the layers, the public names, and what importing costs."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import pkgutil
+import subprocess
+import sys
+from importlib.metadata import distribution
+from pathlib import Path
+
+import pytest
+
+import twofa
+
+PACKAGE = Path(twofa.__file__).parent
+MODULES = sorted(module.name for module in pkgutil.walk_packages([str(PACKAGE)], "twofa."))
+
+LAYERS = [
+    {"errors", "entropy", "values"},
+    {"policy", "throttle", "proofs", "events", "shapes", "jobs"},
+    {"otp", "recovery", "sealing", "stores.protocol"},
+    {"state", "hashing", "key_uri", "qr", "stores.memory", "stores.threaded", "stores.sqlite"},
+    {"machine", "stores"},
+    {"decisions"},
+    {"run"},
+    {"core"},
+    {"service", "aio"},
+    {""},
+]
+"""From the bottom up: a module imports, when it is loaded, only from layers below its own."""
+
+LAZY = {
+    "core": {"key_uri"},
+    "otp": {"key_uri"},
+    "shapes": {"qr"},
+    "jobs": {"hashing"},
+}
+"""What is imported where it is first used, to keep `import twofa` cheap."""
+
+
+def test_the_tests_run_on_the_installed_package() -> None:
+    """What is tested is what a user installs, not the source tree beside it."""
+    assert "site-packages" in PACKAGE.parts
+
+
+def test_the_metadata() -> None:
+    """The distribution is called twofa-core, needs exactly three others, and is typed."""
+    installed = distribution("twofa-core")
+    requirements = [line for line in installed.requires or [] if "extra ==" not in line]
+
+    assert ["cryptography", "qrcode", "typing-extensions"] == sorted(line.split(">=")[0] for line in requirements)
+    assert all(">=" in line for line in requirements)
+    assert ">=3.11" == installed.metadata["Requires-Python"]
+    assert "MIT" == installed.metadata["License-Expression"]
+    assert "Typing :: Typed" in installed.metadata.get_all("Classifier", [])
+    files = [str(file) for file in installed.files or []]
+    assert "twofa/py.typed" in files
+    assert not [file for file in files if not file.startswith(("twofa/", "twofa_core-"))]
+
+
+def test_importing_loads_nothing_that_a_login_does_not_need() -> None:
+    """`import twofa` loads neither the drawing of QR codes, nor a database driver, nor an event loop."""
+    script = "import sys, twofa; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-I", "-c", script], check=True, capture_output=True, text=True)
+
+    heavy = {"qrcode", "sqlite3", "asyncio", "logging", "dataclasses", "typing_extensions", "concurrent.futures", "json"}
+    assert set() == heavy & set(loaded.stdout.split())
+
+
+@pytest.mark.parametrize("name", ["twofa", *MODULES])
+def test_all_is_honest(name: str) -> None:
+    """Each name in `__all__` exists, stands there once, and is in order."""
+    module = importlib.import_module(name)
+    names = getattr(module, "__all__", [])
+
+    assert [] == [each for each in names if not hasattr(module, each)]
+    assert len(set(names)) == len(names)
+
+
+def test_the_public_names() -> None:
+    """The package offers exactly what the documentation names."""
+    assert {
+        "TOTP", "Argon2id", "AsyncStore", "AsyncTwoFactor", "ByCode", "ByRecoveryCode", "ByVerification", "Change",
+        "Event", "EventKind", "KeyRing", "Policy", "RecoveryCodes", "Scrypt", "Setup", "Status", "Store", "Stored",
+        "Throttle", "TwoFactor", "TwoFactorError", "Verification", "Vouched", "errors", "hotp",
+    } == set(twofa.__all__)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_imports_run_one_way(name: str) -> None:
+    """Each module imports only from layers below its own; nothing in the core imports a store or a face."""
+    short = name.removeprefix("twofa.")
+    if short == "stores":
+        assert {"stores.protocol"} == _imports(PACKAGE / "stores" / "__init__.py", whole=False)
+        return
+    level = next(place for place, layer in enumerate(LAYERS) if short in layer)
+    below = set().union(*LAYERS[:level])
+    source = PACKAGE / Path(*short.split(".")).with_suffix(".py")
+
+    assert set() == _imports(source, whole=False) - below
+    assert LAZY.get(short, set()) == _imports(source, whole=True) - _imports(source, whole=False)
+
+
+def _imports(source: Path, *, whole: bool) -> set[str]:
+    """Return the modules of the package that a file imports, when loaded or, with `whole`, ever (but for typing)."""
+    tree = ast.parse(source.read_text(encoding="utf-8"))
+    found: set[str] = set()
+    nodes = list(tree.body)
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            continue
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("twofa"):
+            base = node.module.removeprefix("twofa").removeprefix(".")
+            names = [alias.name for alias in node.names if not base and f"twofa.{alias.name}" in MODULES]
+            found.update(names or [base])
+        elif whole and hasattr(node, "body") and isinstance(node.body, list):
+            nodes.extend(node.body)
+    return found
+
+
+@pytest.mark.parametrize("source", sorted(PACKAGE.rglob("*.py")), ids=lambda path: path.stem)
+def test_no_assert_guards_and_no_weak_random(source: Path) -> None:
+    """Input is guarded by errors that `python -O` keeps, and chance comes from the operating system alone."""
+    tree = ast.parse(source.read_text(encoding="utf-8"))
+    names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+
+    assert not [node for node in ast.walk(tree) if isinstance(node, ast.Assert)]
+    assert "random" not in names
+
+
+@pytest.mark.parametrize("name", ["key_uri", "qr"])
+def test_nothing_fetches_a_picture(name: str) -> None:
+    """No address of any service stands in what handles a Key URI, save the name of the SVG language."""
+    source = (PACKAGE / f"{name}.py").read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
+
+    assert "http" not in source
