@@ -5,10 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 # One virtual environment per Python: `make test PYTHON=python3.12` starts afresh.
 TAG := $(shell $(PYTHON) -c 'import sys; print("py%d.%d.%d" % sys.version_info[:3])')
-SOURCES := $(shell find src -name '*.py' -o -name py.typed) pyproject.toml README.md LICENSE
+# The folders too: their time tells that a file was taken away.
+SOURCES := $(shell find src -name __pycache__ -prune -o -print) pyproject.toml README.md LICENSE
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .PHONY: help demo test lint format bench docs lowest clean
+# The steps below install into one environment: not side by side, even with -j.
+.NOTPARALLEL:
 
 help:
 	@echo "make demo    the whole of twofa on an SQLite file, with a QR code for your phone"
@@ -17,6 +20,8 @@ help:
 	@echo "make format  ruff format"
 	@echo "make bench   the numbers in the README"
 	@echo "make docs    run every example in README.md and docs/"
+	@echo "make lowest  the main job on the lowest versions that pyproject.toml allows"
+	@echo "make clean   remove .venv and what was built"
 
 demo: $(VENV)/wheel-$(TAG)
 	@$(BIN)/python examples/quickstart.py
@@ -28,7 +33,7 @@ lint: $(VENV)/lint-$(TAG)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 format: $(VENV)/lint-$(TAG)
 	$(BIN)/ruff check --fix .
@@ -39,6 +44,9 @@ bench: $(VENV)/wheel-$(TAG) $(VENV)/test-$(TAG)
 
 docs: $(VENV)/wheel-$(TAG) $(VENV)/test-$(TAG)
 	$(BIN)/python -m pytest tests/test_docs.py
+
+lowest: $(VENV)/wheel-$(TAG) $(VENV)/test-$(TAG)
+	$(BIN)/python -m pytest tests/test_lowest.py
 
 $(VENV)/base-$(TAG):
 	$(PYTHON) -m venv --clear $(VENV)

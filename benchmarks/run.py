@@ -1,7 +1,8 @@
 """The numbers in the README: `make bench`.
 
 Every figure is a ratio within one run: the subject and its yardstick take turns, one call each, and their medians are
-compared. Taking turns matters: a call that is repeated in a tight loop runs from the processor's caches, as no login does.
+compared. Taking turns matters: a call that is repeated in a tight loop runs from the processor's caches, which no login
+does.
 """
 
 from __future__ import annotations
@@ -107,16 +108,16 @@ def match_rows() -> Iterator[Row]:
 def verify_row() -> Row:
     """Return the row of a login by TOTP, everything included."""
     account = Account()
-    codes: list[tuple[int, str]] = [
-        (at, account.phone.code(at)) for at in range(NOW + 30, NOW + 30 * 10_001, 30)
-    ]
+    codes: list[tuple[int, str]] = [(at, account.phone.code(at)) for at in range(NOW + 30, NOW + 30 * 10_001, 30)]
     turn = iter(codes)
 
     def login() -> None:
         account.now, code = next(turn)
         account.two_factor.verify(USER, code)
 
-    return Row("`verify` of a right code through `MemoryStore`", 12, "three `hmac.digest`", ratio(login, three_digests, 10_000))
+    return Row(
+        "`verify` of a right code through `MemoryStore`", 12, "three `hmac.digest`", ratio(login, three_digests, 10_000)
+    )
 
 
 def recovery_rows() -> Iterator[Row]:
@@ -158,7 +159,9 @@ def new_set_row() -> Row:
         def new_set() -> None:
             account.two_factor.reset_recovery_codes(USER, proof=Vouched(by="benchmark", reason="measuring"))
 
-        return Row("a new set of ten codes", 1.15, f"ten bare hashes over {cores} cores", ratio(new_set, ten_hashes, 40))
+        return Row(
+            "a new set of ten codes", 1.15, f"ten bare hashes over {cores} cores", ratio(new_set, ten_hashes, 40)
+        )
 
 
 IMPORTS = """

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from twofa import TOTP, ByCode, KeyRing, RecoveryCodes, TwoFactor, errors
+from twofa import TOTP, ByCode, ByRecoveryCode, KeyRing, RecoveryCodes, TwoFactor, errors
 from twofa.stores import SQLiteStore
 
 USER = "user-42"  # your own, stable id; the account name is only the label in the app
@@ -27,10 +27,10 @@ def main() -> None:
 
         title("Administration: Add authenticator app")
         setup = two_factor.begin_setup(USER, account_name=ACCOUNT)
-        print(setup.qr_text())
+        show(setup.qr_text())
         print(f"or type this key by hand: {setup.manual_key}")
         print(f"the code is valid until {setup.expires_at:%H:%M:%S} UTC\n")
-        phone = SimulatedPhone(setup.uri, clock)
+        phone = SimulatedPhone(setup.uri, clock)  # answers from here on, as your own phone would
         codes = confirm(two_factor, setup.handle, phone)
 
         title("Your recovery codes: each works once, keep them on paper")
@@ -56,7 +56,8 @@ def main() -> None:
 
         title("Administration: Reset authenticator app (the phone was lost)")
         clock.next_step()
-        setup = two_factor.reset_authenticator(USER, account_name=ACCOUNT, proof=ByCode(phone.code()))
+        proof = ByRecoveryCode(new_codes[0])
+        setup = two_factor.reset_authenticator(USER, account_name=ACCOUNT, proof=proof)
         clock.next_step()
         refused("the old phone", lambda: two_factor.verify(USER, phone.code()))
         print(f"still required: {two_factor.status(USER).required}")
@@ -67,7 +68,8 @@ def main() -> None:
 
         title("The event trail, written in the same transactions")
         for event in store.events(USER):
-            print(f"{event.at:%H:%M:%S}  {event.kind:24} {dict(event.detail)}")
+            detail = ", ".join(f"{name}: {value}" for name, value in event.detail.items() if value is not None)
+            print(f"{event.at:%H:%M:%S}  {event.kind:24} {detail}")
 
 
 def confirm(two_factor: TwoFactor, handle: str, phone: "SimulatedPhone") -> RecoveryCodes:
@@ -78,6 +80,8 @@ def confirm(two_factor: TwoFactor, handle: str, phone: "SimulatedPhone") -> Reco
             return two_factor.confirm_setup(USER, code, handle=handle)
         except errors.InvalidCode as problem:
             print(f"  {problem}")
+        except errors.TwoFactorError as problem:  # ten wrong codes, or ten minutes
+            raise SystemExit(f"  {problem}") from None
 
 
 def ask() -> str:
@@ -85,6 +89,13 @@ def ask() -> str:
     if not sys.stdin.isatty():
         return ""
     return input("the code that your app shows (Enter: let the simulated phone answer): ").strip()
+
+
+def show(picture: str) -> None:
+    """Print the QR code, light on dark whatever the terminal's own colours are."""
+    if sys.stdout.isatty():
+        picture = "\n".join(f"\x1b[97;40m{line}\x1b[0m" for line in picture.split("\n"))
+    print(picture)
 
 
 def refused(what: str, attempt: Callable[[], object]) -> None:
@@ -120,8 +131,8 @@ class DemoClock:
         return time.time() + self._ahead
 
     def next_step(self) -> None:
-        """Go to the next time step."""
-        self._ahead += 30
+        """Go on by two time steps, in case the clock of your phone is one ahead."""
+        self._ahead += 60
 
 
 def title(text: str) -> None:
@@ -130,4 +141,7 @@ def title(text: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (KeyboardInterrupt, EOFError):
+        raise SystemExit("\nbye") from None

@@ -12,8 +12,6 @@ from support import World
 hypothesis.settings.register_profile("twofa", derandomize=True, deadline=None, database=None)
 hypothesis.settings.load_profile("twofa")
 
-_skipped: list[str] = []
-
 
 @pytest.fixture(params=["blocking", "awaiting"])
 def world(request: pytest.FixtureRequest) -> World:
@@ -21,22 +19,24 @@ def world(request: pytest.FixtureRequest) -> World:
     return World(request.param)
 
 
-def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Remember what was skipped, and why."""
-    if report.skipped:
-        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
-        _skipped.append(f"{report.nodeid}: {reason}")
-
-
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail in CI on any skip: what could not be had there has to be installed there."""
-    if os.environ.get("CI") and _skipped and session.exitstatus == pytest.ExitCode.OK:
+    if _skips_that_fail(session.config) and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Name what was skipped."""
-    if os.environ.get("CI") and _skipped:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Name what was skipped, and why."""
+    skips = _skips_that_fail(config)
+    if skips:
         terminalreporter.section("skipped, which fails in CI", red=True)
-        for line in _skipped:
+        for line in skips:
             terminalreporter.write_line(line)
+
+
+def _skips_that_fail(config: pytest.Config) -> list[str]:
+    """Return what was skipped in CI, tests and whole modules: the reporter hears of both."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None or os.environ.get("CI", "").lower() in {"", "0", "false"}:
+        return []
+    return [f"{report.nodeid}: {report.longrepr[2]}" for report in reporter.stats.get("skipped", [])]

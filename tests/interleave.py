@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from support import ACCOUNT, FAST, KEY, OTHER_KEY, USER, Clock, World
-
 from twofa import (
     AsyncTwoFactor,
     ByCode,
@@ -357,7 +356,7 @@ class Scene:
             "forget": lambda face: face.forget(user, proof=CAROL),
         }
 
-    def play(self, kind: str, names: Sequence[str], choose: Callable[[int], int]) -> tuple[object, ...]:
+    def play(self, kind: str, names: Sequence[str], choose: Callable[[int], int]) -> tuple[Any, ...]:
         """Carry out calls as chosen; return what each got, what of that is live, and what the record holds."""
         store = copy_of(self.stored, self.user_id)
         events: list[Event] = []
@@ -370,7 +369,7 @@ class Scene:
         """Return what a face on the scene's records is made with."""
         return {"keys": self.world.keys, "issuer": "Example", "policy": FAST, "clock": self.clock, **others}
 
-    def summary(self, outcomes: Sequence[Any], store: MemoryStore, events: Sequence[Event]) -> tuple[object, ...]:
+    def summary(self, outcomes: Sequence[Any], store: MemoryStore, events: Sequence[Event]) -> tuple[Any, ...]:
         """Return what came of calls: the worth of each outcome, the record, and what was told."""
         left = store.load(self.user_id)
         return (
@@ -379,6 +378,6 @@ class Scene:
             tuple(sorted(told(events))),
         )
 
-    def orders(self, kind: str, names: Sequence[str]) -> list[tuple[object, ...]]:
+    def orders(self, kind: str, names: Sequence[str]) -> list[tuple[Any, ...]]:
         """Return what comes of the two calls one after the other, either way round."""
         return [self.play(kind, names, first_come), self.play(kind, names, lambda among: among - 1)]

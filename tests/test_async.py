@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
+
 from interleave import Pause, PausingStore, Scene, altered, attempt_async
 from support import ACCOUNT, FAST, KEY, USER, Awaited, Clock, World
 from test_crash import CASES, COUNTED_FIRST, NAMES, Judge, keys_for
-
 from twofa import AsyncTwoFactor, ByCode, Change, KeyRing, Policy, TwoFactor
+from twofa.jobs import Job
 from twofa.recovery import Scheme
 from twofa.stores import MemoryStore, SQLiteStore, ThreadedStore
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from twofa import Event, Stored
+    from twofa.jobs import Done
 
 PUBLIC = sorted(name for name in vars(TwoFactor) if not name.startswith("_"))
 
@@ -122,12 +124,20 @@ async def every_slow_path(face: AsyncTwoFactor, clock: Clock) -> None:
 def test_nothing_slow_runs_on_the_loops_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither a slow hash nor a call of a blocking store is ever made by the thread that runs the event loop."""
     digests, store, clock = watch_digests(monkeypatch), Watched(), Clock()
+    jobs: list[int] = []
+    run = Job.run
+
+    def noted(self: Job) -> Done:
+        jobs.append(threading.get_ident())  # whoever runs a job waits for its hashes, wherever those are computed
+        return run(self)
+
+    monkeypatch.setattr(Job, "run", noted)
 
     asyncio.run(every_slow_path(face_on(ThreadedStore(store), clock, policy=SLOW), clock))
 
-    assert 1 + 1 + 2 == len(digests)
+    assert 1 + 1 + 2 == len(digests) == len(jobs)
     assert 15 < store.calls
-    assert threading.get_ident() not in {*digests, *store.threads}
+    assert threading.get_ident() not in {*digests, *jobs, *store.threads}
 
 
 class CheckpointStore:

@@ -20,9 +20,9 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from interleave import DRIVERS, Scene, attempt, copy_of, first_come, shape, state_of, told
 from support import KEY, OTHER_KEY, USER
-
 from twofa import Change, KeyRing, TwoFactor, Verification
 from twofa.errors import OutcomeUnknown, StoreContention
 from twofa.run import ROUNDS

@@ -9,8 +9,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
-from support import ACCOUNT, FAST, USER, World
 
+from support import ACCOUNT, FAST, USER, World
 from twofa import (
     ByCode,
     ByRecoveryCode,

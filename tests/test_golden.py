@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support import ACCOUNT, FAST, Clock, World
 
+from support import ACCOUNT, FAST, Clock, World
 from twofa import (
     Argon2id,
     ByVerification,

@@ -12,8 +12,8 @@ import pyotp
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from leaks import frames, shown
 
+from leaks import frames, shown
 from twofa import TOTP, key_uri
 from twofa.errors import InvalidKeyUri, InvalidSecret
 from twofa.key_uri import KeyUri, build, check_label, parse

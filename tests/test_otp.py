@@ -23,8 +23,8 @@ from cryptography.hazmat.primitives.hmac import HMAC
 from cryptography.hazmat.primitives.twofactor import totp as cryptography_totp
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from leaks import frames, shown
 
+from leaks import frames, shown
 from twofa import TOTP, entropy, hotp, otp
 from twofa.errors import InvalidSecret, PolicyError
 from twofa.otp import read_code

@@ -31,6 +31,15 @@ LAYERS = [
 ]
 """From the bottom up: a module imports, when it is loaded, only from layers below its own."""
 
+PUBLIC = {"twofa", "twofa.errors", "twofa.key_uri", "twofa.qr", "twofa.stores", "twofa.stores.protocol"}
+"""The modules that the documentation sends a reader to."""
+
+WITHIN = {"twofa.key_uri": {"read"}}
+"""What a public module has for the rest of the package alone."""
+
+STORES = {"stores", "stores.memory", "stores.threaded", "stores.sqlite"}
+"""The stores that come with the library: nothing but the package that offers them may import them."""
+
 LAZY = {
     "core": {"key_uri"},
     "otp": {"key_uri"},
@@ -57,6 +66,7 @@ def test_the_metadata() -> None:
     assert "Typing :: Typed" in installed.metadata.get_all("Classifier", [])
     files = [str(file) for file in installed.files or []]
     assert "twofa/py.typed" in files
+    assert [f"twofa/{path}" for path in _sources()] == sorted(file for file in files if file.endswith(".py"))
     assert not [file for file in files if not file.startswith(("twofa/", "twofa_core-"))]
 
 
@@ -65,25 +75,44 @@ def test_importing_loads_nothing_that_a_login_does_not_need() -> None:
     script = "import sys, twofa; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-I", "-c", script], check=True, capture_output=True, text=True)
 
-    heavy = {"qrcode", "sqlite3", "asyncio", "logging", "dataclasses", "typing_extensions", "concurrent.futures", "json"}
+    heavy = {
+        "qrcode",
+        "sqlite3",
+        "asyncio",
+        "logging",
+        "dataclasses",
+        "typing_extensions",
+        "concurrent.futures",
+        "json",
+        "hashlib",
+        "hmac",
+        "secrets",
+        "http",
+        "urllib.parse",
+    }
     assert set() == heavy & set(loaded.stdout.split())
 
 
 @pytest.mark.parametrize("name", ["twofa", *MODULES])
 def test_all_is_honest(name: str) -> None:
-    """Each name in `__all__` exists, stands there once, and is in order."""
+    """Each name in `__all__` exists and stands there once, and a public module's leaves out none of its own."""
     module = importlib.import_module(name)
-    names = getattr(module, "__all__", [])
+    names = getattr(module, "__all__", None)
+    if names is None:
+        assert name not in PUBLIC
+        return
+    own = {each for each, value in vars(module).items() if name == getattr(value, "__module__", "") and each[0] != "_"}
 
     assert [] == [each for each in names if not hasattr(module, each)]
     assert len(set(names)) == len(names)
+    assert name not in PUBLIC or WITHIN.get(name, set()) == own - set(names)
 
 
 def test_the_public_names() -> None:
     """The package offers exactly what the documentation names."""
     assert {
         "TOTP", "Argon2id", "AsyncStore", "AsyncTwoFactor", "ByCode", "ByRecoveryCode", "ByVerification", "Change",
-        "Event", "EventKind", "KeyRing", "Policy", "RecoveryCodes", "Scrypt", "Setup", "Status", "Store", "Stored",
+        "Event", "EventKind", "KeyRing", "Policy", "Proof", "RecoveryCodes", "Scrypt", "Setup", "Status", "Store", "Stored",
         "Throttle", "TwoFactor", "TwoFactorError", "Verification", "Vouched", "errors", "hotp",
     } == set(twofa.__all__)  # fmt: skip
 
@@ -96,7 +125,7 @@ def test_imports_run_one_way(name: str) -> None:
         assert {"stores.protocol"} == _imports(PACKAGE / "stores" / "__init__.py", whole=False)
         return
     level = next(place for place, layer in enumerate(LAYERS) if short in layer)
-    below = set().union(*LAYERS[:level])
+    below = set().union(*LAYERS[:level]) - STORES
     source = PACKAGE / Path(*short.split(".")).with_suffix(".py")
 
     assert set() == _imports(source, whole=False) - below
@@ -105,27 +134,42 @@ def test_imports_run_one_way(name: str) -> None:
 
 def _imports(source: Path, *, whole: bool) -> set[str]:
     """Return the modules of the package that a file imports, when loaded or, with `whole`, ever (but for typing)."""
-    tree = ast.parse(source.read_text(encoding="utf-8"))
     found: set[str] = set()
-    nodes = list(tree.body)
+    nodes: list[ast.AST] = [ast.parse(source.read_text(encoding="utf-8"))]
     while nodes:
         node = nodes.pop()
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
-            continue
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("twofa"):
-            base = node.module.removeprefix("twofa").removeprefix(".")
-            names = [alias.name for alias in node.names if not base and f"twofa.{alias.name}" in MODULES]
-            found.update(names or [base])
-        elif whole and hasattr(node, "body") and isinstance(node.body, list):
-            nodes.extend(node.body)
+        if isinstance(node, ast.Import):
+            found.update(_short(alias.name) for alias in node.names if alias.name.split(".")[0] == "twofa")
+        elif isinstance(node, ast.ImportFrom):
+            assert 0 == node.level, "imports are absolute"
+            module = node.module or ""
+            names = [f"{module}.{alias.name}" for alias in node.names if f"{module}.{alias.name}" in MODULES]
+            found.update(_short(name) for name in names or [module] if module.split(".")[0] == "twofa")
+        elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            nodes.extend(node.orelse)
+        elif whole or not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            nodes.extend(ast.iter_child_nodes(node))
     return found
+
+
+def _short(name: str) -> str:
+    """Return a module's name within the package, which is empty for the package itself."""
+    return name.removeprefix("twofa").removeprefix(".")
+
+
+def _sources() -> list[str]:
+    """Return the modules in the source tree beside the tests."""
+    source = Path(__file__).parent.parent / "src" / "twofa"
+    return sorted(path.relative_to(source).as_posix() for path in source.rglob("*.py"))
 
 
 @pytest.mark.parametrize("source", sorted(PACKAGE.rglob("*.py")), ids=lambda path: path.stem)
 def test_no_assert_guards_and_no_weak_random(source: Path) -> None:
     """Input is guarded by errors that `python -O` keeps, and chance comes from the operating system alone."""
     tree = ast.parse(source.read_text(encoding="utf-8"))
-    names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import)]
+    names = {alias.name for node in imports for alias in node.names}
+    names |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
 
     assert not [node for node in ast.walk(tree) if isinstance(node, ast.Assert)]
     assert "random" not in names

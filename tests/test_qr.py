@@ -15,9 +15,9 @@ import resvg_py
 import zxingcpp
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from leaks import frames, shown
 from PIL import Image
 
+from leaks import frames, shown
 from twofa import TOTP, qr
 
 SHORT = TOTP(bytes(range(20))).uri(account_name="alice@example.com", issuer="Example")

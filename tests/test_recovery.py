@@ -12,8 +12,8 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.kdf import argon2
 from hypothesis import given
 from hypothesis import strategies as st
-from support import USER, World
 
+from support import USER, World
 from twofa import Argon2id, ByRecoveryCode, Policy, Scrypt, entropy
 from twofa.errors import CodeReused, InvalidCode, MalformedCode, PolicyError, Throttled, UnsupportedRecord
 from twofa.recovery import (

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from support import ACCOUNT, KEY, OTHER_KEY, USER, Phone, World
 
+from support import ACCOUNT, KEY, OTHER_KEY, USER, Phone, World
 from twofa import Change, KeyRing, Stored, Vouched
 from twofa.errors import InvalidKey, RecordDamaged, RecordError, StoreContention, UnknownKey, UnsupportedRecord
 from twofa.stores import MemoryStore, SQLiteStore

@@ -6,7 +6,7 @@ from twofa.errors import TwoFactorError
 from twofa.events import Event, EventKind
 from twofa.otp import TOTP, hotp
 from twofa.policy import Argon2id, Policy, Scrypt, Throttle
-from twofa.proofs import ByCode, ByRecoveryCode, ByVerification, Vouched
+from twofa.proofs import ByCode, ByRecoveryCode, ByVerification, Proof, Vouched
 from twofa.sealing import KeyRing
 from twofa.service import TwoFactor
 from twofa.shapes import RecoveryCodes, Setup, Status, Verification
@@ -25,6 +25,7 @@ __all__ = [
     "EventKind",
     "KeyRing",
     "Policy",
+    "Proof",
     "RecoveryCodes",
     "Scrypt",
     "Setup",

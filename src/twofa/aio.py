@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NoReturn, TypeVar, cast
 
-from twofa.core import Core, system_clock
+from twofa.core import Core, check_parts, system_clock
 from twofa.errors import OutcomeUnknown, StoreContention
 from twofa.events import log_event, log_listener_failure
 from twofa.policy import Policy
+from twofa.proofs import recognised
 from twofa.run import ROUNDS
-from twofa.values import Hidden
+from twofa.sealing import KeyRing
+from twofa.values import Hidden, expected
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
     from twofa.jobs import Done
     from twofa.proofs import Proof
     from twofa.run import Run
-    from twofa.sealing import KeyRing
     from twofa.shapes import RecoveryCodes, Setup, Status, Verification
     from twofa.stores.protocol import AsyncStore, Change
 
@@ -58,8 +59,11 @@ class AsyncTwoFactor:
         `on_event` may be a coroutine function. `run_blocking` runs the slow hashes in a thread: pass
         `trio.to_thread.run_sync` under trio.
         """
-        self._store = store
-        self._core = Core(keys, issuer, policy or Policy(), clock, namespace)
+        self._store, self._issuer = store, issuer
+        check_parts(store, on_event, awaits=True)
+        ring = expected(keys, KeyRing)
+        del keys
+        self._core = Core(ring, issuer, Policy() if policy is None else policy, clock, namespace)
         self._on_event = on_event
         self._run_blocking = run_blocking
 
@@ -75,8 +79,9 @@ class AsyncTwoFactor:
     ) -> Setup:
         """See `TwoFactor.begin_setup`."""
         hidden = None if handle is None else Hidden(handle)
-        del handle
-        return await self._carry_out(self._core.begin_setup(user_id, account_name, issuer, hidden, proof, source))
+        known = None if proof is None else recognised(proof)
+        del handle, proof
+        return await self._carry_out(self._core.begin_setup(user_id, account_name, issuer, hidden, known, source))
 
     async def confirm_setup(self, user_id: str, code: str, *, handle: str, source: str | None = None) -> RecoveryCodes:
         """See `TwoFactor.confirm_setup`."""
@@ -102,7 +107,9 @@ class AsyncTwoFactor:
 
     async def reset_recovery_codes(self, user_id: str, *, proof: Proof, source: str | None = None) -> RecoveryCodes:
         """See `TwoFactor.reset_recovery_codes`."""
-        return await self._carry_out(self._core.reset_recovery_codes(user_id, proof, source))
+        known = recognised(proof)
+        del proof
+        return await self._carry_out(self._core.reset_recovery_codes(user_id, known, source))
 
     async def reset_authenticator(
         self,
@@ -114,15 +121,21 @@ class AsyncTwoFactor:
         source: str | None = None,
     ) -> Setup:
         """See `TwoFactor.reset_authenticator`."""
-        return await self._carry_out(self._core.reset_authenticator(user_id, account_name, issuer, proof, source))
+        known = recognised(proof)
+        del proof
+        return await self._carry_out(self._core.reset_authenticator(user_id, account_name, issuer, known, source))
 
     async def disable(self, user_id: str, *, proof: Proof, source: str | None = None) -> None:
         """See `TwoFactor.disable`."""
-        return await self._carry_out(self._core.disable(user_id, proof, source))
+        known = recognised(proof)
+        del proof
+        return await self._carry_out(self._core.disable(user_id, known, source))
 
     async def forget(self, user_id: str, *, proof: Proof, source: str | None = None) -> None:
         """See `TwoFactor.forget`."""
-        return await self._carry_out(self._core.forget(user_id, proof, source))
+        known = recognised(proof)
+        del proof
+        return await self._carry_out(self._core.forget(user_id, known, source))
 
     async def status(self, user_id: str) -> Status:
         """See `TwoFactor.status`."""
@@ -180,7 +193,7 @@ class AsyncTwoFactor:
             log_listener_failure(event)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._store!r}, issuer={self._core.issuer!r})"
+        return f"{type(self).__name__}({self._store!r}, issuer={self._issuer!r})"
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(f"a {type(self).__name__} carries keys and cannot be pickled: build one in each process")

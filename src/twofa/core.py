@@ -13,24 +13,25 @@ from twofa import decisions, entropy
 from twofa.decisions import Call, NewSetup, describe
 from twofa.otp import TOTP
 from twofa.policy import Policy
-from twofa.proofs import ByCode, ByRecoveryCode, ByVerification, Vouched
 from twofa.recovery import NewCodes, check_available
 from twofa.run import Run, close_record, open_record
-from twofa.sealing import KeyRing
 from twofa.state import Key
-from twofa.stores.protocol import Change
-from twofa.values import Hidden, storable
+from twofa.stores.protocol import Change, Store
+from twofa.values import Hidden, Unexpected, storable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from twofa.decisions import Operation
     from twofa.proofs import Proof
-    from twofa.sealing import Seal
+    from twofa.sealing import KeyRing, Seal
     from twofa.shapes import RecoveryCodes, Setup, Status, Verification
     from twofa.stores.protocol import Stored
 
 T = TypeVar("T")
+
+_COROUTINE = 0x80
+"""`inspect.CO_COROUTINE`."""
 
 LONGEST_NAME = 255
 """Characters of a user id or a namespace."""
@@ -42,8 +43,11 @@ _LAST_SECOND = 253_402_300_799 - 86_400
 class Core:
     """A face without its store."""
 
-    def __init__(self, keys: KeyRing, issuer: str, policy: Policy, clock: Callable[[], float], namespace: str) -> None:
-        _require(keys, KeyRing, "keys", "a KeyRing: KeyRing.from_env(name) reads one")
+    def __init__(
+        self, keys: KeyRing | Unexpected, issuer: str, policy: Policy, clock: Callable[[], float], namespace: str
+    ) -> None:
+        if isinstance(keys, Unexpected):
+            raise TypeError(f"keys must be a KeyRing, such as KeyRing.from_env(name) reads, not {keys.kind}")
         _require(policy, Policy, "policy", "a Policy")
         if not callable(clock):
             raise TypeError("clock must be a function that returns Unix seconds, such as time.time")
@@ -57,6 +61,7 @@ class Core:
     def now(self) -> int:
         """Return the time in whole Unix seconds; raises `ValueError` where the clock gives none (P3: fail closed)."""
         seconds = self._clock()
+        _require(seconds, (int, float), "what clock returns", "Unix seconds, such as time.time returns")
         if not 0 <= seconds <= _LAST_SECOND:
             raise ValueError(f"the clock must return Unix seconds between 1970 and 9999, not {seconds!r}")
         return int(seconds)
@@ -68,23 +73,24 @@ class Core:
         user_id: str,
         account_name: str,
         issuer: str | None,
-        handle: Hidden | None,
-        proof: Proof | None,
+        handle: Hidden[str] | None,
+        proof: Proof | Unexpected | None,
         source: str | None,
     ) -> Run[Setup]:
         """Prepare a `begin_setup`."""
         call = self._call(user_id, source)
         if handle is not None:
             _check_text(handle, "handle")
-        if proof is not None:
-            _check_proof(proof)
-        return self._run(decisions.BeginSetup(call, self._new_setup(account_name, issuer), handle, proof))
+        known = None if proof is None else _known(proof)
+        return self._run(decisions.BeginSetup(call, self._new_setup(account_name, issuer), handle, known))
 
-    def confirm_setup(self, user_id: str, code: Hidden, handle: Hidden, source: str | None) -> Run[RecoveryCodes]:
+    def confirm_setup(
+        self, user_id: str, code: Hidden[str], handle: Hidden[str], source: str | None
+    ) -> Run[RecoveryCodes]:
         """Prepare a `confirm_setup`."""
         call = self._call(user_id, source)
         _check_text(code, "code")
-        _check_text(handle, "handle")
+        _check_text(handle, "handle, which begin_setup gave this session,")
         make, generation = NewCodes.draw(self._policy), entropy.random_token()
         return self._run(decisions.ConfirmSetup(call, code, handle, make, generation))
 
@@ -92,45 +98,45 @@ class Core:
         """Prepare a `cancel_setup`."""
         return self._run(decisions.CancelSetup(self._call(user_id, source)))
 
-    def verify(self, user_id: str, code: Hidden, source: str | None) -> Run[Verification]:
+    def verify(self, user_id: str, code: Hidden[str], source: str | None) -> Run[Verification]:
         """Prepare a `verify`."""
         call = self._call(user_id, source)
         _check_text(code, "code")
         return self._run(decisions.Verify(call, code, Hidden(entropy.random_token())))
 
-    def redeem_recovery_code(self, user_id: str, code: Hidden, source: str | None) -> Run[Verification]:
+    def redeem_recovery_code(self, user_id: str, code: Hidden[str], source: str | None) -> Run[Verification]:
         """Prepare a `redeem_recovery_code`."""
         call = self._call(user_id, source)
         _check_text(code, "code")
         return self._run(decisions.RedeemRecoveryCode(call, code, Hidden(entropy.random_token())))
 
-    def reset_recovery_codes(self, user_id: str, proof: Proof, source: str | None) -> Run[RecoveryCodes]:
+    def reset_recovery_codes(self, user_id: str, proof: Proof | Unexpected, source: str | None) -> Run[RecoveryCodes]:
         """Prepare a `reset_recovery_codes`."""
         call = self._call(user_id, source)
-        _check_proof(proof)
+        known = _known(proof)
         make, generation = NewCodes.draw(self._policy), entropy.random_token()
-        return self._run(decisions.ResetRecoveryCodes(call, proof, make, generation))
+        return self._run(decisions.ResetRecoveryCodes(call, known, make, generation))
 
     def reset_authenticator(
-        self, user_id: str, account_name: str, issuer: str | None, proof: Proof, source: str | None
+        self, user_id: str, account_name: str, issuer: str | None, proof: Proof | Unexpected, source: str | None
     ) -> Run[Setup]:
         """Prepare a `reset_authenticator`."""
         call = self._call(user_id, source)
-        _check_proof(proof)
+        known = _known(proof)
         new, generation = self._new_setup(account_name, issuer), entropy.random_token()
-        return self._run(decisions.ResetAuthenticator(call, proof, new, generation))
+        return self._run(decisions.ResetAuthenticator(call, known, new, generation))
 
-    def disable(self, user_id: str, proof: Proof, source: str | None) -> Run[None]:
+    def disable(self, user_id: str, proof: Proof | Unexpected, source: str | None) -> Run[None]:
         """Prepare a `disable`."""
         call = self._call(user_id, source)
-        _check_proof(proof)
-        return self._run(decisions.Disable(call, proof, entropy.random_token()))
+        known = _known(proof)
+        return self._run(decisions.Disable(call, known, entropy.random_token()))
 
-    def forget(self, user_id: str, proof: Proof, source: str | None) -> Run[None]:
+    def forget(self, user_id: str, proof: Proof | Unexpected, source: str | None) -> Run[None]:
         """Prepare a `forget`."""
         call = self._call(user_id, source)
-        _check_proof(proof)
-        return self._run(decisions.Forget(call, proof))
+        known = _known(proof)
+        return self._run(decisions.Forget(call, known))
 
     # --- what needs no decision ----------------------------------------------------------------------------------
 
@@ -173,17 +179,37 @@ class Core:
         return NewSetup(Key.of(totp), Hidden(entropy.random_token()), account_name, label)
 
 
+def check_parts(store: object, on_event: object, *, awaits: bool) -> None:
+    """Raise `TypeError` for a store or a listener that is none, or is for the other face, before anyone signs in."""
+    for name in ("load", "swap"):
+        if not callable(getattr(store, name, None)) or isinstance(store, type):
+            kind = type(store).__name__
+            raise TypeError(f"store must be an object with load and swap, such as SQLiteStore(path), not a {kind}")
+    if awaits and Store in type(store).__mro__:
+        raise TypeError(f"{store!r} is a blocking store: pass ThreadedStore({store!r})")
+    if on_event is not None and not callable(on_event):
+        raise TypeError("on_event must be a function that takes an Event")
+    if not awaits and any(map(_is_coroutine_function, (getattr(store, "load", None), on_event))):
+        raise TypeError("a store or listener with coroutine functions needs AsyncTwoFactor")
+
+
+def _is_coroutine_function(function: object) -> bool:
+    # `inspect` would tell as much, at 8 ms of import.
+    code = getattr(function, "__code__", None)
+    return bool(getattr(code, "co_flags", 0) & _COROUTINE)
+
+
 def system_clock() -> float:
     """Return the system's Unix time."""
     return time.time()
 
 
-def _require(value: object, kind: type, name: str, wanted: str) -> None:
+def _require(value: object, kind: type | tuple[type, ...], name: str, wanted: str) -> None:
     if not isinstance(value, kind):
         raise TypeError(f"{name} must be {wanted}, not {type(value).__name__}")
 
 
-def _check_text(hidden: Hidden, name: str) -> None:
+def _check_text(hidden: Hidden[str], name: str) -> None:
     # The faces hide first and check then, so that even a code of the wrong type shows in no traceback.
     if not _is_text(hidden.text):
         raise TypeError(f"{name} must be str, not {type(hidden.text).__name__}")
@@ -193,11 +219,10 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str)
 
 
-def _check_proof(proof: object) -> None:
-    if not isinstance(proof, ByCode | ByRecoveryCode | ByVerification | Vouched):
-        kind = type(proof).__name__
-        del proof
-        raise TypeError(f"proof must be ByCode, ByRecoveryCode, ByVerification or Vouched, not {kind}")
+def _known(proof: Proof | Unexpected) -> Proof:
+    if isinstance(proof, Unexpected):
+        raise TypeError(f"proof must be ByCode, ByRecoveryCode, ByVerification or Vouched, not {proof.kind}")
+    return proof
 
 
 def _check_label(account_name: str, issuer: str) -> None:

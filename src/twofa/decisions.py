@@ -93,14 +93,14 @@ class NewSetup:
 
     __slots__ = ("account_name", "handle", "issuer", "key")
 
-    def __init__(self, key: Key, handle: Hidden, account_name: str, issuer: str) -> None:
+    def __init__(self, key: Key, handle: Hidden[str], account_name: str, issuer: str) -> None:
         self.key, self.handle, self.account_name, self.issuer = key, handle, account_name, issuer
 
     def pending(self, call: Call) -> Pending:
         """Return what is remembered of it until it is confirmed."""
         return Pending(self.key, self.handle.text, call.now + call.policy.setup_lifetime)
 
-    def shown(self, pending: Pending, key: Key, handle: Hidden, generation: str | None) -> Setup:
+    def shown(self, pending: Pending, key: Key, handle: Hidden[str], generation: str | None) -> Setup:
         """Return what its user sees."""
         totp = key.totp()
         base32 = totp.base32
@@ -178,7 +178,7 @@ class Operation(Generic[T]):
 
 
 def judge_totp(
-    operation: Operation[T], state: State, code: Hidden, *, make: NewCodes | None = None, done: Done | None = None
+    operation: Operation[T], state: State, code: Hidden[str], *, make: NewCodes | None = None, done: Done | None = None
 ) -> Passed | Decision[T]:
     """Look at a TOTP code; `make` is slow work that a right one leads to, `done` what came of it.
 
@@ -234,17 +234,15 @@ def _with_totp(state: State, device: Authenticator, failures: Failures) -> State
 
 
 def judge_recovery_code(
-    operation: Operation[T], state: State, code: Hidden, *, make: NewCodes | None = None, done: Done | None = None
+    operation: Operation[T], state: State, code: Hidden[str], *, make: NewCodes | None = None, done: Done | None = None
 ) -> Passed | Decision[T]:
     """Count a recovery code, then, with its hash in `done`, look at it: one slow hash at most, hit or miss."""
     held = state.recovery
-    if held is None:
+    if held is None or not (held.remaining or done):
         return operation.refuse(RecoveryCodesExhausted())
     if done is not None:
         return _judge_hash(operation, state, held, done)
     call = operation.call
-    if not held.remaining:
-        return operation.refuse(RecoveryCodesExhausted())
     read = read_recovery_code(code, held.length)
     if read is None:
         return operation.refuse(MalformedCode(), EventKind.CODE_MALFORMED)
@@ -256,8 +254,7 @@ def judge_recovery_code(
     place = held.slots.find(read.text[0])
     if place < 0:
         return _wrong(operation, counted, "recovery_code", failures)
-    salt, expected = unpack(held.hashes, place)
-    check = Check(Scheme.read(held.scheme), salt, expected, read, place)
+    check = Check(Scheme.read(held.scheme), *unpack(held.hashes, place), read, place)
     return Decision(state=counted, job=Job(check=check, make=make, counted_against=held.hashes))
 
 
@@ -342,7 +339,7 @@ def judge_proof(
 
 
 def _is_fresh(state: State, proof: ByVerification) -> bool:
-    return state.token is not None and same(state.token[0].encode(), proof.token.encode("utf-8", "replace"))
+    return state.token is not None and _is(state.token[0], Hidden(proof.token))
 
 
 # --- the operations ------------------------------------------------------------------------------------------------
@@ -354,7 +351,7 @@ class BeginSetup(Operation[Setup]):
     __slots__ = ("handle", "new", "proof")
     name = "begin_setup"
 
-    def __init__(self, call: Call, new: NewSetup, handle: Hidden | None, proof: Proof | None) -> None:
+    def __init__(self, call: Call, new: NewSetup, handle: Hidden[str] | None, proof: Proof | None) -> None:
         super().__init__(call)
         self.new, self.handle, self.proof = new, handle, proof
 
@@ -388,7 +385,7 @@ class ConfirmSetup(Operation[RecoveryCodes]):
     __slots__ = ("code", "generation", "handle", "make")
     name = "confirm_setup"
 
-    def __init__(self, call: Call, code: Hidden, handle: Hidden, make: NewCodes, generation: str) -> None:
+    def __init__(self, call: Call, code: Hidden[str], handle: Hidden[str], make: NewCodes, generation: str) -> None:
         super().__init__(call)
         self.code, self.handle, self.make, self.generation = code, handle, make, generation
 
@@ -453,7 +450,7 @@ class Verify(Operation[Verification]):
     __slots__ = ("code", "token")
     name = "verify"
 
-    def __init__(self, call: Call, code: Hidden, token: Hidden) -> None:
+    def __init__(self, call: Call, code: Hidden[str], token: Hidden[str]) -> None:
         super().__init__(call)
         self.code, self.token = code, token
 
@@ -469,7 +466,7 @@ class RedeemRecoveryCode(Operation[Verification]):
     __slots__ = ("code", "token")
     name = "redeem_recovery_code"
 
-    def __init__(self, call: Call, code: Hidden, token: Hidden) -> None:
+    def __init__(self, call: Call, code: Hidden[str], token: Hidden[str]) -> None:
         super().__init__(call)
         self.code, self.token = code, token
 
@@ -575,11 +572,16 @@ class Forget(Guarded[None]):
         return Decision(erase=True, events=(*passed.events, self.event(EventKind.FORGOTTEN, **passed.proof)))
 
 
-def _holds(handle: Hidden, pending: Pending) -> bool:
-    return same(pending.handle.encode(), handle.text.encode("utf-8", "replace"))
+def _holds(handle: Hidden[str], pending: Pending) -> bool:
+    return _is(pending.handle, handle)
 
 
-def _verified(operation: Operation[Verification], passed: Passed, token: Hidden) -> Decision[Verification]:
+def _is(kept: str, offered: Hidden[str]) -> bool:
+    # How long a token is, is no secret; what is longer is not even copied.
+    return len(kept) == len(offered.text) and same(kept.encode(), offered.text.encode("utf-8", "replace"))
+
+
+def _verified(operation: Operation[Verification], passed: Passed, token: Hidden[str]) -> Decision[Verification]:
     call, state = operation.call, passed.state
     verification = Verification(
         method="recovery_code" if passed.step_offset is None else "totp",

@@ -53,7 +53,7 @@ class InvalidCode(TwoFactorError):
     """The code was not accepted, and the attempt was counted (NIST SP 800-63B-4 §3.2.2)."""
 
     code = "invalid_code"
-    message = "the code is not right: check the app (and the phone's clock) and enter the newest code"
+    message = "the code is not right: enter the app's newest code, or a recovery code of the latest set"
 
     def __init__(self, retry_at: datetime | None = None) -> None:
         super().__init__(retry_at)
@@ -68,7 +68,10 @@ class MalformedCode(InvalidCode):
     """This cannot be a code at all: wrong length or characters. Not counted; nothing was written."""
 
     code = "malformed_code"
-    message = "that does not have the form of a code: enter it exactly as shown"
+    message = (
+        "that does not have the form of a code: an app's code has only digits, a recovery code letters and digits "
+        "in groups of four"
+    )
 
 
 class CodeReused(InvalidCode):
@@ -132,8 +135,8 @@ class ProofRequired(TwoFactorError):
 
     code = "proof_required"
     message = (
-        "a second factor protects this account: pass proof= with a current code, a recovery code, "
-        "a verification not older than ten minutes and not yet used, or Vouched(by, reason)"
+        "a second factor protects this account: confirm the change with a current code, a recovery code, or a "
+        "verification that is not older than ten minutes and was not used yet (proof=)"
     )
 
 
@@ -149,7 +152,7 @@ class RecordDamaged(RecordError):
     code = "record_damaged"
     message = (
         "the stored record does not open: it was altered, cut short, or belongs to another user or namespace. "
-        "Restore it from a backup, or disable the second factor after checking who asks"
+        "Restore it from a backup, or check who asks and delete it by hand, which turns the second factor off"
     )
 
 

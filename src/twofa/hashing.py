@@ -6,13 +6,13 @@ at once, memory is bounded by 19 MiB a core and an event loop keeps its share of
 
 from __future__ import annotations
 
-import hmac
 import os
 import threading
 from typing import TYPE_CHECKING
 
 from twofa.jobs import Done
 from twofa.recovery import pack
+from twofa.values import Hidden, same
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -20,19 +20,18 @@ if TYPE_CHECKING:
 
     from twofa.jobs import Job
     from twofa.recovery import Scheme
-    from twofa.values import Hidden
 
 
 def run(job: Job) -> Done:
     """Hash what a job asks for: first the code that it checks, then, if that is right, the new set."""
     check, make = job.check, job.make
-    place, digest, hashes = -1, b"", ""
+    place, digest, hashes = -1, Hidden(b""), ""
     if check is not None:
         place = check.place
-        digest = _in_pool(check.scheme, [(check.salt, check.code)])[0]
-    if make is not None and (check is None or hmac.compare_digest(digest, check.expected)):
+        digest = Hidden(_in_pool(check.scheme, [(check.salt, check.code)])[0])
+    if make is not None and (check is None or same(check.expected, digest.text)):
         hashes = pack(make.salts, _in_pool(make.scheme, zip(make.salts, make.codes, strict=True)))
-    return Done(job.counted_against, place, digest, hashes)
+    return Done(job.counted_against, place, digest.text, hashes)
 
 
 class _Pool:
@@ -47,7 +46,7 @@ class _Pool:
         self._lock = threading.Lock()
         self._executor: ThreadPoolExecutor | None = None
 
-    def submit(self, digest: Callable[[bytes, Hidden], bytes], salt: bytes, code: Hidden) -> Future[bytes]:
+    def submit(self, digest: Callable[[bytes, Hidden[str]], bytes], salt: bytes, code: Hidden[str]) -> Future[bytes]:
         from concurrent.futures import ThreadPoolExecutor  # 10 ms of import that a login by TOTP never needs
 
         with self._lock:
@@ -59,7 +58,7 @@ class _Pool:
 _pool = _Pool()
 
 
-def _in_pool(scheme: Scheme, rows: Iterable[tuple[bytes, Hidden]]) -> list[bytes]:
+def _in_pool(scheme: Scheme, rows: Iterable[tuple[bytes, Hidden[str]]]) -> list[bytes]:
     if not scheme.slow:
         return [scheme.digest(salt, code) for salt, code in rows]
     return [future.result() for future in [_pool.submit(scheme.digest, salt, code) for salt, code in rows]]

@@ -17,7 +17,7 @@ class Check:
 
     __slots__ = ("code", "expected", "place", "salt", "scheme")
 
-    def __init__(self, scheme: Scheme, salt: bytes, expected: bytes, code: Hidden, place: int) -> None:
+    def __init__(self, scheme: Scheme, salt: bytes, expected: bytes, code: Hidden[str], place: int) -> None:
         self.scheme, self.salt, self.expected, self.code = scheme, salt, expected, code
         self.place = place
         """The code's place in its set."""

@@ -136,10 +136,10 @@ def _wrong_type(kind: str) -> str:
     return "the type of a Key URI must be totp, as in otpauth://totp/Issuer:account?secret=…"
 
 
-def _read_query(query: str) -> dict[str, Hidden] | InvalidKeyUri:
+def _read_query(query: str) -> dict[str, Hidden[str]] | InvalidKeyUri:
     from urllib.parse import unquote_plus
 
-    parameters: dict[str, Hidden] = {}
+    parameters: dict[str, Hidden[str]] = {}
     for part in query.split("&"):
         name, _, value = part.partition("=")
         name = name.lower()
@@ -150,7 +150,7 @@ def _read_query(query: str) -> dict[str, Hidden] | InvalidKeyUri:
     return parameters
 
 
-def _read_totp(parameters: dict[str, Hidden]) -> TOTP | Exception:
+def _read_totp(parameters: dict[str, Hidden[str]]) -> TOTP | Exception:
     secret = parameters.get("secret", _NOTHING)
     if not secret.text:
         return InvalidKeyUri("the URI has no secret")

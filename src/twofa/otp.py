@@ -42,8 +42,8 @@ _WIDEST_WINDOW = 2
 _LONGEST_CODE_INPUT = 64
 _LONGEST_SECRET_INPUT = 512
 """Characters: the longest secret has 205 in base32, which leaves room for spaces or hyphens between them."""
-_END_OF_COUNTERS = 2.0**64
-"""A counter has eight bytes (RFC 4226 §5.1); no time in seconds comes near it. A float, as most times are."""
+_END_OF_COUNTERS = 1 << 64
+"""A counter has eight bytes (RFC 4226 §5.1); no time in seconds comes near it."""
 
 _four_bytes = Struct(">I").unpack_from
 
@@ -189,7 +189,7 @@ class TOTP(Value):
         """
         if not (
             type(code) is str
-            and (type(at) is float or type(at) is int)
+            and (type(at) is int or type(at) is float)
             and 0 <= at < _END_OF_COUNTERS
             and type(window) is int
             and 0 <= window <= _WIDEST_WINDOW
@@ -206,17 +206,19 @@ class TOTP(Value):
             return None
         now, modulus, found = int(at) // period, 10**digits, None
         # Every step is computed, whichever fits (ASVS 5.0 11.2.4). Both numbers are below 2³⁰, one digit of Python's
-        # integers, so that taking their difference and testing it for zero does not depend on where they differ.
+        # integers, so that they are compared whole, and how much of a guess is right changes nothing in the time.
         for step in range(now - window if now > window else 0, now + window + 1):
             mac = keyed.copy()  # as in `_truncated`: three calls would cost a twentieth of the whole
             mac.update(step.to_bytes(8))
             digest = mac.finalize()
-            difference = (_four_bytes(digest, digest[-1] & 0xF)[0] & 0x7FFF_FFFF) % modulus ^ number
-            if difference == 0 and (after is None or step > after):
+            right = (_four_bytes(digest, digest[-1] & 0xF)[0] & 0x7FFF_FFFF) % modulus
+            if right == number and (after is None or step > after):
                 found = step
         return found
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_parts"):  # looked at by a debugger where the constructor has refused something
+            return "TOTP(<not made>)"
         return f"TOTP(<hidden>, algorithm={self.algorithm!r}, digits={self.digits}, period={self.period})"
 
     def _content(self) -> tuple[object, ...]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from twofa.values import Value, storable
+from twofa.values import Unexpected, Value, expected, storable
 
 __all__ = ["ByCode", "ByRecoveryCode", "ByVerification", "Proof", "Vouched"]
 
@@ -87,6 +87,11 @@ class Vouched(Value):
 
 
 Proof: TypeAlias = ByCode | ByRecoveryCode | ByVerification | Vouched
+
+
+def recognised(proof: Proof) -> Proof | Unexpected:
+    """Return a proof, or only the type of what is none: a bare code in its place is a likely mistake, and a secret."""
+    return expected(proof, ByCode, ByRecoveryCode, ByVerification, Vouched)
 
 
 def _require_text(proof: Value, name: str) -> None:

@@ -52,6 +52,7 @@ def svg(uri: str, *, title: str = TITLE, scale: int = 5, xml_declaration: bool =
         del uri
         raise problem
     rows = _modules(uri)
+    del uri  # a title that is no text raises below
     side = len(rows)
     name = escape("".join(filter(str.isprintable, title)))
     dark = "".join(f"M{x} {y}h{width}v1h-{width}z" for y, row in enumerate(rows) for x, width in _dark_runs(row))

@@ -73,7 +73,7 @@ class Scheme(NamedTuple):
         """Whether a hash takes tens of milliseconds, and so has to stay away from an event loop."""
         return self.name != "sha256"
 
-    def digest(self, salt: bytes, code: Hidden) -> bytes:
+    def digest(self, salt: bytes, code: Hidden[str]) -> bytes:
         """Return the 32-byte hash of a code as `read_recovery_code` returns it."""
         if self.name == "argon2id":
             memory, iterations = self.parameters
@@ -92,16 +92,17 @@ class NewCodes:
 
     __slots__ = ("codes", "salts", "scheme")
 
-    def __init__(self, scheme: Scheme, codes: tuple[Hidden, ...], salts: tuple[bytes, ...]) -> None:
+    def __init__(self, scheme: Scheme, codes: tuple[Hidden[str], ...], salts: tuple[bytes, ...]) -> None:
         self.scheme, self.codes, self.salts = scheme, codes, salts
 
     @classmethod
     def draw(cls, policy: Policy) -> NewCodes:
         """Draw a set as the policy wants it."""
         count, length = policy.recovery_codes, policy.recovery_code_length - 1
+        # The salts first: if the generator fails at the second draw, no frame holds codes.
+        salts = entropy.random_bytes(count * _SALT)
         symbols = "".join(ALPHABET[byte & 31] for byte in entropy.random_bytes(count * length))
         codes = (ALPHABET[place] + symbols[place * length : (place + 1) * length] for place in range(count))
-        salts = entropy.random_bytes(count * _SALT)
         return cls(Scheme.of(policy), tuple(map(Hidden, codes)), tuple(_rows(salts, _SALT)))
 
     @property
@@ -119,12 +120,12 @@ def _rows(packed: bytes, width: int) -> list[bytes]:
     return [packed[at : at + width] for at in range(0, len(packed), width)]
 
 
-def written(code: Hidden) -> str:
+def written(code: Hidden[str]) -> str:
     """Return a code in groups of four."""
     return "-".join(code.text[at : at + 4] for at in range(0, len(code.text), 4))
 
 
-def read_recovery_code(code: Hidden, length: int) -> Hidden | None:
+def read_recovery_code(code: Hidden[str], length: int) -> Hidden[str] | None:
     """Return what was typed as a code of `length` symbols, or `None` if it cannot be one.
 
     Case, spaces and hyphens do not matter, no-break and Unicode ones included; O reads as 0, I and L as 1. This is our

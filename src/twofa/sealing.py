@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from twofa import entropy
 from twofa.errors import InvalidKey, RecordDamaged, RecordError, UnknownKey, UnsupportedRecord
+from twofa.values import Hidden
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -109,10 +110,15 @@ class Seal:
         self._context = f"{_FORMAT}\0{namespace}\0{user_id}".encode()
         self._ciphers: dict[str, AESGCM] = {}
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Seal carries keys and cannot be pickled")
+
     def close(self, document: bytes) -> str:
         """Return `document` sealed under the primary key, with a fresh nonce."""
+        hidden = Hidden(document)
+        del document
         nonce = entropy.random_bytes(_NONCE_BYTES)
-        box = nonce + self._cipher(self._primary).encrypt(nonce, document, self._context)
+        box = nonce + self._cipher(self._primary).encrypt(nonce, hidden.text, self._context)
         return f"{_FORMAT}.{self._primary}.{_to_base64url(box)}"
 
     def open(self, sealed: str) -> bytes:
@@ -185,7 +191,9 @@ def _read_keys(keys: tuple[str, ...]) -> dict[str, bytes] | InvalidKey:
     for place, key in enumerate(keys, start=1):
         raw = _from_base64url(key.rstrip("=")) if type(key) is str else None
         if raw is None or len(raw) != _KEY_BYTES:
-            return InvalidKey(f"key {place} is not 32 bytes in base64url: make keys with KeyRing.generate_key()")
+            return InvalidKey(
+                f"key {place} is not 32 bytes in base64url, as str: make keys with KeyRing.generate_key()"
+            )
         if len(set(raw)) < _RANDOM_ENOUGH:
             return InvalidKey(f"key {place} is not random: make keys with KeyRing.generate_key()")
         key_id = _to_base64url(_derive(raw, b"twofa1 key id", _KEY_ID_BYTES))

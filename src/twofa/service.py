@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
-from twofa.core import Core, system_clock
+from twofa.core import Core, check_parts, system_clock
 from twofa.errors import OutcomeUnknown, StoreContention
 from twofa.events import log_event, log_listener_failure
 from twofa.policy import Policy
+from twofa.proofs import recognised
 from twofa.run import ROUNDS
-from twofa.values import Hidden
+from twofa.sealing import KeyRing
+from twofa.values import Hidden, expected
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
     from twofa.events import Event
     from twofa.proofs import Proof
     from twofa.run import Run
-    from twofa.sealing import KeyRing
     from twofa.shapes import RecoveryCodes, Setup, Status, Verification
     from twofa.stores.protocol import Change, Store
 
@@ -56,8 +57,11 @@ class TwoFactor:
         logged. `namespace` keeps applications or tenants apart that share keys and user ids: it is bound into every
         seal.
         """
-        self._store = store
-        self._core = Core(keys, issuer, policy or Policy(), clock, namespace)
+        self._store, self._issuer = store, issuer
+        check_parts(store, on_event, awaits=False)
+        ring = expected(keys, KeyRing)
+        del keys
+        self._core = Core(ring, issuer, Policy() if policy is None else policy, clock, namespace)
         self._on_event = on_event
 
     def begin_setup(
@@ -81,8 +85,9 @@ class TwoFactor:
         `InvalidKeyUri` for a label that no app could show. NIST SP 800-63B-4 §4.1.2.
         """
         hidden = None if handle is None else Hidden(handle)
-        del handle
-        return self._carry_out(self._core.begin_setup(user_id, account_name, issuer, hidden, proof, source))
+        known = None if proof is None else recognised(proof)
+        del handle, proof
+        return self._carry_out(self._core.begin_setup(user_id, account_name, issuer, hidden, known, source))
 
     def confirm_setup(self, user_id: str, code: str, *, handle: str, source: str | None = None) -> RecoveryCodes:
         """Activate the new authenticator, kill the old one and issue new recovery codes, in one step.
@@ -125,7 +130,9 @@ class TwoFactor:
 
         Raises what the proof can raise (see `begin_setup`), or `NotEnrolled`. NIST SP 800-63B-4 §4.2.1.1.
         """
-        return self._carry_out(self._core.reset_recovery_codes(user_id, proof, source))
+        known = recognised(proof)
+        del proof
+        return self._carry_out(self._core.reset_recovery_codes(user_id, known, source))
 
     def reset_authenticator(
         self,
@@ -144,21 +151,27 @@ class TwoFactor:
         code would be left (reset those first), since a closed tab would then lock the user out; `Vouched` overrides
         that. NIST SP 800-63B-4 §4.3 and §4.5.
         """
-        return self._carry_out(self._core.reset_authenticator(user_id, account_name, issuer, proof, source))
+        known = recognised(proof)
+        del proof
+        return self._carry_out(self._core.reset_authenticator(user_id, account_name, issuer, known, source))
 
     def disable(self, user_id: str, *, proof: Proof, source: str | None = None) -> None:
         """Turn the second factor off: secret, codes and counters are erased; a new generation ends old sessions.
 
         Raises what the proof can raise (see `begin_setup`).
         """
-        return self._carry_out(self._core.disable(user_id, proof, source))
+        known = recognised(proof)
+        del proof
+        return self._carry_out(self._core.disable(user_id, known, source))
 
     def forget(self, user_id: str, *, proof: Proof, source: str | None = None) -> None:
         """Erase the record and the trail of an account that is deleted.
 
         Raises what the proof can raise (see `begin_setup`).
         """
-        return self._carry_out(self._core.forget(user_id, proof, source))
+        known = recognised(proof)
+        del proof
+        return self._carry_out(self._core.forget(user_id, known, source))
 
     def status(self, user_id: str) -> Status:
         """Return where the account stands; changes nothing."""
@@ -167,7 +180,10 @@ class TwoFactor:
         return self._core.status(user_id, self._store.load(user_id), now)
 
     def reseal(self, user_id: str) -> bool:
-        """Encrypt the record under the primary key; return whether that was necessary. ASVS 5.0 11.2.2."""
+        """Encrypt the record under the primary key; return whether that was necessary. ASVS 5.0 11.2.2.
+
+        An exception of the store comes through; call again to be sure.
+        """
         self._core.check_user(user_id)
         for _ in range(ROUNDS):
             change = self._core.resealed(user_id, self._store.load(user_id))
@@ -214,7 +230,7 @@ class TwoFactor:
             log_listener_failure(event)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._store!r}, issuer={self._core.issuer!r})"
+        return f"{type(self).__name__}({self._store!r}, issuer={self._issuer!r})"
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(f"a {type(self).__name__} carries keys and cannot be pickled: build one in each process")

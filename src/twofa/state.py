@@ -37,8 +37,7 @@ class Key(NamedTuple):
 
     def totp(self) -> TOTP:
         """Return the calculator for this key."""
-        secret = binascii.a2b_base64(self.secret)
-        return TOTP(secret, algorithm=self.algorithm, digits=self.digits, period=self.period)
+        return TOTP(binascii.a2b_base64(self.secret), algorithm=self.algorithm, digits=self.digits, period=self.period)
 
     @classmethod
     def of(cls, totp: TOTP) -> "Key":

@@ -7,7 +7,7 @@ Two counts, kept with the factor that they protect:
   fresh guesses after each of the owner's logins: 4 to 13 % a year at 1 to 10 logins a day, against 0.4 % with it.
 
 Both counts belong to one authenticator or set and end with it. Someone who does get it blocked has had a hundred
-guesses, three chances in 10,000; the owner is told, and should change the password that was guessed along with it before
+guesses, three chances in 10,000; the owner is told, and should change the password, which that someone knows, before
 enrolling anew.
 """
 

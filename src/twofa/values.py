@@ -7,10 +7,12 @@ and `hmac` are imported where they are first used.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, NoReturn
+from typing import TYPE_CHECKING, ClassVar, Generic, NoReturn, TypeVar
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+T = TypeVar("T")
 
 
 class Value:
@@ -32,7 +34,9 @@ class Value:
         raise AttributeError(f"{type(self).__name__} is immutable: {name!r} cannot be deleted")
 
     def __repr__(self) -> str:
-        shown = ((name, "<hidden>" if name in self._hidden else repr(getattr(self, name))) for name in self.__slots__)
+        shown = (
+            (name, "<hidden>" if name in self._hidden else repr(getattr(self, name, ...))) for name in self.__slots__
+        )
         return f"{type(self).__name__}({', '.join(f'{name}={value}' for name, value in shown)})"
 
     def _content(self) -> tuple[object, ...]:
@@ -56,8 +60,8 @@ def _revive(kind: type[Value], fields: dict[str, object]) -> Value:
     return value
 
 
-class Hidden:
-    """Text that a stack trace with local variables, a log line or a pickle must not show.
+class Hidden(Generic[T]):
+    """Something that a stack trace with local variables, a log line or a pickle must not show; usually text.
 
     The faces wrap what they are given before they look at it, so that no frame of this library holds it bare when
     something fails, be it only the check of its type.
@@ -65,7 +69,7 @@ class Hidden:
 
     __slots__ = ("text",)
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: T) -> None:
         self.text = text
 
     def __repr__(self) -> str:
@@ -73,6 +77,20 @@ class Hidden:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("hidden text cannot be pickled")
+
+
+class Unexpected:
+    """What remains of an argument of a wrong type: a bare code instead of a proof must show in no traceback either."""
+
+    __slots__ = ("kind",)
+
+    def __init__(self, value: object) -> None:
+        self.kind = type(value).__name__
+
+
+def expected(value: T, *kinds: type) -> T | Unexpected:
+    """Return `value` if it is of one of the kinds, or else only the name of its type."""
+    return value if isinstance(value, kinds) else Unexpected(value)
 
 
 def utc(seconds: int) -> datetime:

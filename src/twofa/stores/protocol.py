@@ -1,6 +1,6 @@
 """What a host implements to keep records in a database of its own: two methods.
 
-The laws (the conformance kit checks each):
+The laws:
 
 - `load` of an unknown user is `None`; a document comes back byte for byte; `load` reads the primary, never a replica.
 - A `swap` with a stale version changes nothing and returns `False`. Of any number of racing swaps with the same

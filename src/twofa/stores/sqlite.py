@@ -62,6 +62,8 @@ class SQLiteStore(Store):
 
     Safe across threads, processes and forks. Keeps a trail, lists its users. Switches the file to write-ahead logging,
     which stays with the file, and so does not belong on a network file system; it changes nothing else of the host's.
+    A host that opens the same file itself must keep no connection of its own open across a fork: that would spoil the
+    locks of the child for this store too.
     """
 
     def __init__(
