@@ -42,6 +42,7 @@ def test_a_skip_fails_in_ci_alone(ci: str, module: str, expected: pytest.ExitCod
             f"--rootdir={tmp_path}",
             ".",
         ],
+        check=False,
         capture_output=True,
         text=True,
         cwd=tmp_path,

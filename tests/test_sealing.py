@@ -524,3 +524,10 @@ def test_nothing_secret_is_in_the_database_file(tmp_path: Path) -> None:
     assert b"twofa1." in raw
     for needle in (part if isinstance(part, bytes) else part.encode() for part in secrets):
         assert needle not in raw, f"{len(needle)} bytes of a secret are in the file"
+
+
+def test_a_key_is_no_name_of_a_variable() -> None:
+    """Whoever passes the key itself is told so, without the key."""
+    with pytest.raises(InvalidKey, match="and this is a key") as refusal:
+        KeyRing.from_env(KEY)
+    assert KEY not in str(refusal.value)

@@ -70,9 +70,12 @@ class Run(Generic[T]):
         A record that cannot be trusted ends the call with its `RecordError`: it never reads as "no second factor".
         """
         try:
-            record = open_record(self._seal, stored)
+            return self._next(stored)
         except RecordError as problem:
-            return self._unreadable(problem)
+            return Turn(self.operation.refuse(problem, EventKind.RECORD_REFUSED), None)
+
+    def _next(self, stored: Stored | None) -> Turn[T]:
+        record = open_record(self._seal, stored)
         offered, self._offered = self._offered, None
         if offered is not None and _landed(offered, record):
             return Turn(offered.decision, None)
@@ -97,10 +100,6 @@ class Run(Generic[T]):
         if decision.state is None:
             return None
         return Change(expected, close_record(self._seal, decision.state, record.versions), decision.events)
-
-    def _unreadable(self, problem: RecordError) -> Turn[T]:
-        refusal = self.operation.refuse(problem, EventKind.RECORD_REFUSED)
-        return Turn(refusal, None)
 
     def __repr__(self) -> str:
         return f"Run({self.operation!r})"

@@ -65,6 +65,11 @@ class KeyRing:
 
         Raises `InvalidKey` if the variable is missing, empty or holds anything but keys.
         """
+        if len(_from_base64url(name) or b"") == _KEY_BYTES:
+            del name
+            raise InvalidKey(
+                "from_env takes the name of an environment variable, and this is a key: KeyRing(key) takes it"
+            )
         keys = os.environ.get(name, "").replace(",", " ").split()
         if not keys:
             raise InvalidKey(f"the environment variable {name} holds no key: set it to KeyRing.generate_key()'s output")
