@@ -43,7 +43,6 @@ def test_a_skip_fails_in_ci_alone(ci: str, module: str, expected: pytest.ExitCod
             ".",
         ],
         check=False,
-        check=False,
         capture_output=True,
         text=True,
         cwd=tmp_path,

@@ -90,6 +90,7 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"policy": Policy}, TypeError, "policy"),
     ({"clock": 1_800_000_000}, TypeError, "clock"),
     ({"clock": None}, TypeError, "clock"),
+    ({"on_event": "log"}, TypeError, "on_event must be a function"),
     ({"namespace": None}, TypeError, "namespace"),
     ({"namespace": b"shop"}, TypeError, "namespace"),
     ({"namespace": "n" * 256}, ValueError, "namespace"),
@@ -771,3 +772,13 @@ def test_nothing_is_kept_in_a_face(world: World) -> None:
     with pytest.raises(CodeReused):
         other.verify(USER, phone.code())
     assert 9 == other.redeem_recovery_code(USER, codes[0]).recovery_codes_remaining
+
+
+def test_a_coroutine_listener_needs_the_other_face() -> None:
+    """The blocking face would never await it."""
+
+    async def listener(event: object) -> None:
+        """Never called."""
+
+    with pytest.raises(TypeError, match="needs AsyncTwoFactor"):
+        TwoFactor(CountingStore(), keys=KeyRing(KEY), issuer="Example", on_event=listener)

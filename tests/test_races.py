@@ -124,11 +124,11 @@ def judge_round(method: str, outcomes: Sequence[Any], events: Sequence[Event], *
 @pytest.mark.parametrize("method", ["totp", "recovery_code"])
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])
 def test_of_32_threads_one_is_accepted(method: str, kind: str, tmp_path: Path) -> None:
-    """P1: 32 threads submit one code at the same instant, 200 times over: one acceptance each time."""
+    """P1: 32 threads submit one code at the same instant, 200 times over on SQLite: one acceptance each time."""
     path = tmp_path / "races.db"
     store: Any = MemoryStore() if kind == "memory" else SQLiteStore(path)
     peer: Any = store if kind == "memory" else SQLiteStore(path)
-    users = [f"user-{number}" for number in range(ROUNDS)]
+    users = [f"user-{number}" for number in range(ROUNDS if kind == "sqlite" else ROUNDS // 4)]
     secrets = enrolled(store, users)
     events: list[Event] = []
     faces = [face_on(either, Clock(NOW), on_event=events.append) for either in (store, peer)]
@@ -387,7 +387,7 @@ def test_slow_work_ends_in_acceptance_wherever_the_right_guess_stands(
     accepted = 0
     digests = counting_digests(monkeypatch)
     with ThreadPoolExecutor(CROWD) as pool, restless_threads():
-        for _ in range(40):
+        for _ in range(16):
             world = World("blocking")
             phone, codes = world.enrol()
             guess = guesser("reset_recovery_codes", factor)
