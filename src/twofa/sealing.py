@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import binascii
 import os
-import re
 from typing import TYPE_CHECKING, NoReturn
 
 from cryptography.exceptions import InvalidTag
@@ -27,12 +26,13 @@ if TYPE_CHECKING:
 __all__ = ["KeyRing", "Seal"]
 
 _FORMAT = "twofa1"
-_NEWER_FORMAT = re.compile(r"twofa[1-9][0-9]{0,3}")
+_FAMILY = "twofa"
+"""What every format's name begins with; a number follows."""
+_LONGEST_NUMBER = 4
 _KEY_BYTES = 32
 _NONCE_BYTES = 12
 _TAG_BYTES = 16
 _KEY_ID_BYTES = 6
-_KEY_ID = re.compile(r"[0-9A-Za-z_-]{8}")
 _RANDOM_ENOUGH = 10
 """Distinct bytes that 32 random ones have but for odds of one in 10³⁰; `"AAAA…"` and the like have fewer."""
 
@@ -140,14 +140,13 @@ class Seal:
     def _open(self, sealed: str) -> bytes | RecordError:
         mark, key_id, text = _take_apart(sealed)
         if mark != _FORMAT:
-            newer = _NEWER_FORMAT.fullmatch(mark)
             message = f"the stored record has the format {mark}: upgrade this instance of twofa"
-            return UnsupportedRecord(message) if newer else RecordDamaged()
+            return UnsupportedRecord(message) if _is_a_later_format(mark) else RecordDamaged()
         box = _from_base64url(text)
         if box is None or len(box) < _NONCE_BYTES + _TAG_BYTES:
             return RecordDamaged()
         if key_id not in self._keys:
-            return UnknownKey(key_id) if _KEY_ID.fullmatch(key_id) else RecordDamaged()
+            return UnknownKey(key_id) if len(_from_base64url(key_id) or b"") == _KEY_ID_BYTES else RecordDamaged()
         try:
             return self._cipher(key_id).decrypt(box[:_NONCE_BYTES], box[_NONCE_BYTES:], self._context)
         except InvalidTag:
@@ -157,6 +156,12 @@ class Seal:
         if key_id not in self._ciphers:
             self._ciphers[key_id] = AESGCM(_derive(self._keys[key_id], self._context, _KEY_BYTES))
         return self._ciphers[key_id]
+
+
+def _is_a_later_format(mark: str) -> bool:
+    number = mark.removeprefix(_FAMILY)
+    counts = number.isascii() and number.isdecimal() and not number.startswith("0")
+    return counts and number != mark and len(number) <= _LONGEST_NUMBER
 
 
 def _take_apart(sealed: str) -> tuple[str, str, str]:

@@ -5,7 +5,6 @@ Each store is loaded when it is first asked for, so that none costs anything to 
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from twofa.stores.protocol import AsyncStore, Change, Listing, Store, Stored, Trail
@@ -33,4 +32,6 @@ _MODULES = {"MemoryStore": "memory", "SQLiteStore": "sqlite", "ThreadedStore": "
 def __getattr__(name: str) -> object:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module  # a host with a store of its own does without
+
     return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
