@@ -220,7 +220,7 @@ async def longest_pause(work: Awaitable[object]) -> tuple[float, float]:
 def test_ten_parallel_redemptions_leave_the_loop_its_time() -> None:
     """The loop's longest pause during ten parallel redemptions stays within a few milliseconds of an idle loop's.
 
-    The best of five trials counts: on a busy machine any process can be held up for longer, but a loop that hashes
+    The best of fifteen trials counts: on a busy machine any process can be held up for longer, but a loop that hashes
     itself, or that starves, is late every time.
     """
     store, users = MemoryStore(), [f"user-{number}" for number in range(10)]
@@ -240,7 +240,7 @@ def test_ten_parallel_redemptions_leave_the_loop_its_time() -> None:
 
     gc.collect()
     trials: list[tuple[float, float, float]] = []
-    while len(trials) < 5 and (not trials or min(trials)[0] > FEW_MILLISECONDS):
+    while len(trials) < 15 and (not trials or min(trials)[0] > FEW_MILLISECONDS):
         trials.append(asyncio.run(trial()))
 
     assert min(took for *_, took in trials) > FEW_MILLISECONDS  # or there was nothing to be seen
