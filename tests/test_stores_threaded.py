@@ -107,8 +107,14 @@ def test_it_works_under_trio(tmp_path):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda store: store.events(USER), r"Plain\(\) keeps no trail: it has no method events"),
-        (lambda store: store.user_ids(), r"Plain\(\) cannot list its users: it has no method user_ids"),
+        (
+            lambda store: store.events(USER),
+            r"Plain\(\) lacks this optional ability of a store: it has no method events",
+        ),
+        (
+            lambda store: store.user_ids(),
+            r"Plain\(\) lacks this optional ability of a store: it has no method user_ids",
+        ),
     ],
     ids=["events", "user_ids"],
 )

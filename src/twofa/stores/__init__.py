@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from twofa.stores.protocol import AsyncStore, Change, Listing, Store, Stored, Trail
+from twofa.stores.protocol import AsyncStore, Change, Listing, Outbox, OutboxEntry, Store, Stored, Trail
 
 if TYPE_CHECKING:
     from twofa.stores.memory import MemoryStore
@@ -19,6 +19,8 @@ __all__ = [
     "Change",
     "Listing",
     "MemoryStore",
+    "Outbox",
+    "OutboxEntry",
     "SQLiteStore",
     "Store",
     "Stored",

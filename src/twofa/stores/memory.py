@@ -7,20 +7,27 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
-from twofa.stores.protocol import Store
+from twofa.stores.protocol import OutboxEntry, Store
+from twofa.stores.trail import number_of, seconds_of
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from twofa.events import Event
     from twofa.stores.protocol import Change, Stored
 
 
 class MemoryStore(Store):
-    """A store that forgets: one process only, never for production. Keeps a trail, lists its users."""
+    """A store that forgets: one process only, never for production.
+
+    Keeps a trail that is an outbox too, lists its users.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._records: dict[str, Stored] = {}
-        self._events: dict[str, list[Event]] = {}
+        self._trail: list[tuple[int, str, Event]] = []
+        self._last = 0
 
     @override
     def load(self, user_id: str) -> Stored | None:
@@ -34,17 +41,39 @@ class MemoryStore(Store):
                 return False
             if change.new is None:
                 self._records.pop(user_id, None)
-                self._events.pop(user_id, None)
+                self._trail = [entry for entry in self._trail if entry[1] != user_id]
             else:
                 self._records[user_id] = change.new
-            if change.events:
-                self._events.setdefault(user_id, []).extend(change.events)
+            for event in change.events:
+                self._last += 1
+                self._trail.append((self._last, user_id, event))
             return True
 
     def events(self, user_id: str) -> tuple[Event, ...]:
         """Return the user's events, oldest first."""
         with self._lock:
-            return tuple(self._events.get(user_id, ()))
+            return tuple(event for _, whose, event in self._trail if whose == user_id)
+
+    def events_after(self, cursor: str = "", limit: int = 100) -> tuple[OutboxEntry, ...]:
+        """Return up to `limit` events of all users that stand after `cursor`, in the order of their swaps.
+
+        Raises `ValueError` for a cursor that no `events_after` gave.
+        """
+        after = number_of(cursor)
+        with self._lock:
+            later = [entry for entry in self._trail if entry[0] > after]
+        return tuple(OutboxEntry(str(number), event) for number, _, event in later[:limit])
+
+    def prune_events(self, before: datetime) -> int:
+        """Erase every event earlier than `before` (an aware datetime), delivered or not; return how many there were.
+
+        Raises `ValueError` for a datetime without a time zone.
+        """
+        seconds = seconds_of(before)
+        with self._lock:
+            there = len(self._trail)
+            self._trail = [entry for entry in self._trail if entry[2].at.timestamp() >= seconds]
+            return there - len(self._trail)
 
     def user_ids(self, after: str = "", limit: int = 100) -> tuple[str, ...]:
         """Return up to `limit` user ids greater than `after`, in the order of their code points."""

@@ -10,6 +10,8 @@ The laws:
   its own, on a connection of its own. Otherwise a refused code would roll its own count back.
 - A swap that is cut short leaves the old record or the new one.
 - A store that keeps a trail writes `events` in the same transaction, and a delete erases the user's trail too.
+- A trail that is also an outbox hands its events on in an order in which none can be missed: an event that becomes
+  visible late never stands before one that was handed on already.
 """
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
@@ -18,8 +20,9 @@ from twofa.events import Event
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
-__all__ = ["AsyncStore", "Change", "Listing", "Store", "Stored", "Trail"]
+__all__ = ["AsyncStore", "Change", "Listing", "Outbox", "OutboxEntry", "Store", "Stored", "Trail"]
 
 
 class Stored(NamedTuple):
@@ -40,6 +43,15 @@ class Change(NamedTuple):
     """The record to put; `None` means "delete the record, and whatever else is kept of the user"."""
     events: tuple[Event, ...] = ()
     """What happened with this step, for a store that keeps a trail."""
+
+
+class OutboxEntry(NamedTuple):
+    """An event, and where to go on after it."""
+
+    cursor: str
+    """Opaque ASCII text, made by the store: keep it once the event is dealt with, and pass it on to `events_after`."""
+    event: Event
+    """What happened."""
 
 
 class Store(Protocol):
@@ -72,6 +84,30 @@ class Trail(Protocol):
 
     def events(self, user_id: str) -> "Sequence[Event]":
         """Return the user's events, oldest first."""
+        ...
+
+
+@runtime_checkable
+class Outbox(Trail, Protocol):
+    """An optional ability of a store: it hands its events on, to a mailer or an audit log, and loses none."""
+
+    def events_after(self, cursor: str = "", limit: int = 100) -> "Sequence[OutboxEntry]":
+        """Return up to `limit` events of all users that stand after `cursor`; `""` is before the first.
+
+        They come in the order in which they were committed: if one swap returned before another began, its events come
+        first. Nothing is ever added before a cursor that was handed out, so that whoever keeps the cursor of each event
+        that it has dealt with misses none, and after a restart repeats none. Events that were erased meanwhile, by
+        `prune_events` or with their user, are not handed on any more; a cursor stays good all the same.
+
+        Raises `ValueError` for a cursor that the store did not make.
+        """
+        ...
+
+    def prune_events(self, before: "datetime") -> int:
+        """Erase every event with `at` earlier than `before` (an aware datetime), delivered or not; return how many.
+
+        Raises `ValueError` for a datetime without a time zone.
+        """
         ...
 
 

@@ -13,7 +13,6 @@ A few things here are not what one would write first; each has its reason:
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 import sys
@@ -21,20 +20,21 @@ import threading
 import time
 import weakref
 from contextlib import closing, contextmanager, nullcontext
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal, cast
 
 from typing_extensions import override
 
 from twofa.errors import UnsupportedRecord
-from twofa.events import Event, EventKind
-from twofa.stores.protocol import Store, Stored
+from twofa.stores.protocol import OutboxEntry, Store, Stored
+from twofa.stores.trail import EventRow, number_of, seconds_of
 
 if TYPE_CHECKING:
     from collections.abc import Generator
     from contextlib import AbstractContextManager
+    from datetime import datetime
     from typing import Self
 
+    from twofa.events import Event
     from twofa.stores.protocol import Change
 
 SCHEMA = 1
@@ -60,10 +60,11 @@ _TABLES = (
 class SQLiteStore(Store):
     """A store in an SQLite file, which may be the host's own: its tables are named `twofa_…` and it makes them itself.
 
-    Safe across threads, processes and forks. Keeps a trail, lists its users. Switches the file to write-ahead logging,
-    which stays with the file, and so does not belong on a network file system; it changes nothing else of the host's.
-    A host that opens the same file itself must keep no connection of its own open across a fork: that would spoil the
-    locks of the child for this store too.
+    Safe across threads, processes and forks. Keeps a trail that is an outbox too, lists its users.
+
+    Switches the file to write-ahead logging, which stays with the file, and so does not belong on a network file
+    system; it changes nothing else of the host's. A host that opens the same file itself must keep no connection of its
+    own open across a fork: that would spoil the locks of the child for this store too.
     """
 
     def __init__(
@@ -115,7 +116,7 @@ class SQLiteStore(Store):
             for event in change.events:
                 connection.execute(
                     "INSERT INTO twofa_event (user_id, at, kind, source, detail) VALUES (?, ?, ?, ?, ?)",
-                    _event_row(user_id, event),
+                    EventRow.of(event, user_id),
                 )
         return True
 
@@ -123,9 +124,32 @@ class SQLiteStore(Store):
         """Return the user's events, oldest first."""
         with self._connections.use() as connection:
             rows = connection.execute(
-                "SELECT kind, user_id, at, source, detail FROM twofa_event WHERE user_id = ? ORDER BY id", (user_id,)
+                "SELECT user_id, at, kind, source, detail FROM twofa_event WHERE user_id = ? ORDER BY id", (user_id,)
             ).fetchall()
-        return tuple(_event(*row) for row in rows)
+        return tuple(EventRow(*row).event() for row in rows)
+
+    def events_after(self, cursor: str = "", limit: int = 100) -> tuple[OutboxEntry, ...]:
+        """Return up to `limit` events of all users that stand after `cursor`, in the order of their commits.
+
+        SQLite writes one transaction at a time, and a number is never used again, so the order of the numbers is that
+        of the commits. Raises `ValueError` for a cursor that no `events_after` gave.
+        """
+        number = number_of(cursor)
+        with self._connections.use() as connection:
+            rows = connection.execute(
+                "SELECT id, user_id, at, kind, source, detail FROM twofa_event WHERE id > ? ORDER BY id LIMIT ?",
+                (number, limit),
+            ).fetchall()
+        return tuple(OutboxEntry(str(number), EventRow(*row).event()) for number, *row in rows)
+
+    def prune_events(self, before: datetime) -> int:
+        """Erase every event earlier than `before` (an aware datetime), delivered or not; return how many there were.
+
+        Raises `ValueError` for a datetime without a time zone.
+        """
+        seconds = seconds_of(before)
+        with self._connections.turn_to_write(), self._connections.use() as connection, _transaction(connection):
+            return connection.execute("DELETE FROM twofa_event WHERE at < ?", (seconds,)).rowcount
 
     def user_ids(self, after: str = "", limit: int = 100) -> tuple[str, ...]:
         """Return up to `limit` user ids greater than `after`, in the order of their bytes."""
@@ -231,15 +255,6 @@ def _put(connection: sqlite3.Connection, user_id: str, change: Change) -> bool:
             (new.version, new.document, user_id, expected),
         )
     return done.rowcount == 1
-
-
-def _event_row(user_id: str, event: Event) -> tuple[str, int, str, str | None, str]:
-    detail = json.dumps(dict(event.detail), separators=(",", ":"))
-    return user_id, int(event.at.timestamp()), event.kind.value, event.source, detail
-
-
-def _event(kind: str, user_id: str, at: int, source: str | None, detail: str) -> Event:
-    return Event(EventKind(kind), user_id, datetime.fromtimestamp(at, UTC), source=source, detail=json.loads(detail))
 
 
 # --- connections ---------------------------------------------------------------------------------------------------

@@ -10,10 +10,11 @@ from twofa.stores.protocol import AsyncStore
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
+    from datetime import datetime
     from typing import Any
 
     from twofa.events import Event
-    from twofa.stores.protocol import Change, Store, Stored
+    from twofa.stores.protocol import Change, OutboxEntry, Store, Stored
 
 T = TypeVar("T")
 
@@ -45,17 +46,25 @@ class ThreadedStore(AsyncStore):
 
     async def events(self, user_id: str) -> Sequence[Event]:
         """Return the user's events, oldest first. Raises `TypeError` if the wrapped store keeps no trail."""
-        events = getattr(self._store, "events", None)
-        if events is None:
-            raise TypeError(f"{self._store!r} keeps no trail: it has no method events(user_id)")
-        return cast("Sequence[Event]", await self._run_blocking(events, user_id))
+        return cast("Sequence[Event]", await self._call("events", user_id))
+
+    async def events_after(self, cursor: str = "", limit: int = 100) -> Sequence[OutboxEntry]:
+        """Return up to `limit` events after `cursor`. Raises `TypeError` if the wrapped store is no outbox."""
+        return cast("Sequence[OutboxEntry]", await self._call("events_after", cursor, limit))
+
+    async def prune_events(self, before: datetime) -> int:
+        """Erase the events earlier than `before`. Raises `TypeError` if the wrapped store is no outbox."""
+        return cast("int", await self._call("prune_events", before))
 
     async def user_ids(self, after: str = "", limit: int = 100) -> Sequence[str]:
         """Return up to `limit` user ids after `after`. Raises `TypeError` if the wrapped store cannot list them."""
-        user_ids = getattr(self._store, "user_ids", None)
-        if user_ids is None:
-            raise TypeError(f"{self._store!r} cannot list its users: it has no method user_ids(after, limit)")
-        return cast("Sequence[str]", await self._run_blocking(user_ids, after, limit))
+        return cast("Sequence[str]", await self._call("user_ids", after, limit))
+
+    async def _call(self, ability: str, *arguments: object) -> object:
+        method = getattr(self._store, ability, None)
+        if method is None:
+            raise TypeError(f"{self._store!r} lacks this optional ability of a store: it has no method {ability}()")
+        return await self._run_blocking(method, *arguments)
 
     def __repr__(self) -> str:
         return f"ThreadedStore({self._store!r})"
