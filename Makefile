@@ -28,7 +28,7 @@ demo: $(VENV)/wheel-$(TAG)
 	@$(BIN)/python examples/quickstart.py
 
 test: $(VENV)/wheel-$(TAG) $(VENV)/test-$(TAG)
-	$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=100
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term --cov-fail-under=100
 
 lint: $(VENV)/lint-$(TAG)
 	$(BIN)/ruff check .
@@ -51,7 +51,7 @@ lowest: $(VENV)/wheel-$(TAG)
 	$(PYTHON) -m venv --clear build/lowest
 	build/lowest/bin/python -m pip --disable-pip-version-check --quiet install --upgrade 'pip>=25.1'
 	build/lowest/bin/python -m pip --quiet install --group test build/wheel/*.whl $(LOWEST)
-	build/lowest/bin/python -m pytest -p no:anyio
+	build/lowest/bin/python -m pytest -n 2 --dist loadgroup -p no:anyio
 
 $(VENV)/base-$(TAG):
 	$(PYTHON) -m venv --clear $(VENV)

@@ -15,16 +15,20 @@ XFAIL = "import pytest\n\n@pytest.mark.xfail\ndef test_it():\n    raise ValueErr
 
 
 @pytest.mark.parametrize(
-    ("ci", "module", "expected"),
+    ("ci", "module", "workers", "expected"),
     [
-        ("true", ONE_TEST, pytest.ExitCode.TESTS_FAILED),
-        ("true", WHOLE_MODULE, pytest.ExitCode.TESTS_FAILED),
-        ("true", XFAIL, pytest.ExitCode.OK),
-        ("false", ONE_TEST, pytest.ExitCode.OK),
-        ("", WHOLE_MODULE, pytest.ExitCode.OK),
+        ("true", ONE_TEST, "0", pytest.ExitCode.TESTS_FAILED),
+        ("true", ONE_TEST, "2", pytest.ExitCode.TESTS_FAILED),
+        ("true", WHOLE_MODULE, "0", pytest.ExitCode.TESTS_FAILED),
+        ("true", WHOLE_MODULE, "2", pytest.ExitCode.TESTS_FAILED),
+        ("true", XFAIL, "0", pytest.ExitCode.OK),
+        ("false", ONE_TEST, "0", pytest.ExitCode.OK),
+        ("", WHOLE_MODULE, "0", pytest.ExitCode.OK),
     ],
 )
-def test_a_skip_fails_in_ci_alone(ci: str, module: str, expected: pytest.ExitCode, tmp_path: Path) -> None:
+def test_a_skip_fails_in_ci_alone(
+    ci: str, module: str, workers: str, expected: pytest.ExitCode, tmp_path: Path
+) -> None:
     """With CI set, a skipped test or module fails the run, which names it and the reason; elsewhere it does not."""
     (tmp_path / "test_it.py").write_text(module)
     (tmp_path / "test_other.py").write_text("def test_other():\n    pass\n")
@@ -35,6 +39,8 @@ def test_a_skip_fails_in_ci_alone(ci: str, module: str, expected: pytest.ExitCod
             "-m",
             "pytest",
             "-q",
+            "-n",
+            workers,
             "-p",
             "conftest",
             "-p",
@@ -46,7 +52,11 @@ def test_a_skip_fails_in_ci_alone(ci: str, module: str, expected: pytest.ExitCod
         capture_output=True,
         text=True,
         cwd=tmp_path,
-        env={**os.environ, "CI": ci, "PYTHONPATH": str(Path(__file__).parent)},
+        env={
+            **{name: value for name, value in os.environ.items() if "XDIST" not in name},
+            "CI": ci,
+            "PYTHONPATH": str(Path(__file__).parent),
+        },
     )
 
     assert expected == run.returncode, run.stdout

@@ -382,24 +382,23 @@ def test_a_right_guess_that_did_slow_work_is_accepted(
 def test_slow_work_ends_in_acceptance_wherever_the_right_guess_stands(
     factor: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """P2: of 120 guesses at the same instant, whoever made new codes got them, and who got none made none."""
+    """P2: of many guesses at the same instant, whoever made new codes got them, and who got none made none."""
     random = Random(20260801)
-    accepted = 0
     digests = counting_digests(monkeypatch)
     with ThreadPoolExecutor(CROWD) as pool, restless_threads():
-        for _ in range(16):
+        for crowd in (CROWD,) * 15 + (4,):
             world = World("blocking")
             phone, codes = world.enrol()
             guess = guesser("reset_recovery_codes", factor)
             right = phone.code() if factor == "totp" else codes[0]
             wrong = phone.wrong_code() if factor == "totp" else altered(codes[1])
-            place = random.randrange(12)
+            place = random.randrange(min(crowd, 12))
             digests.clear()
 
             def one(code: str, world: World = world, guess: Any = guess) -> tuple[int, Any]:
                 return threading.get_ident(), attempt(lambda: guess(world.face, code))
 
-            guesses = [right if number == place else wrong for number in range(CROWD)]
+            guesses = [right if number == place else wrong for number in range(crowd)]
             answers = all_at_once(pool, [partial(one, code) for code in guesses])
 
             thread, answer = answers[place]
@@ -407,9 +406,8 @@ def test_slow_work_ends_in_acceptance_wherever_the_right_guess_stands(
             most = {"totp": 0, "recovery_code": 1}[factor]
             assert most >= max((work[other] for other, _ in answers if other != thread), default=0)
             assert (most + 10 if isinstance(answer, RecoveryCodes) else 0) == work[thread]
-            accepted += isinstance(answer, RecoveryCodes)
-            assert isinstance(answer, RecoveryCodes | Throttled)
-    assert 0 < accepted
+            # Fewer than five guesses start no wait, so that nothing can come between.
+            assert isinstance(answer, RecoveryCodes | Throttled if crowd == CROWD else RecoveryCodes)
 
 
 @pytest.mark.parametrize("factor", ["totp", "recovery_code"])

@@ -120,7 +120,7 @@ def _broken() -> dict[str, bytes]:
         "null": b"null",
         "no schema": b"{}",
     }
-    for name in fields.keys() - {"schema"}:
+    for name in sorted(fields.keys() - {"schema"}):
         broken[f"no {name}"] = json.dumps({key: value for key, value in fields.items() if key != name}).encode()
         broken[f"{name} is null"] = json.dumps(fields | {name: None}).encode()
         broken[f"{name} is a number"] = json.dumps(fields | {name: 5}).encode()
