@@ -10,24 +10,29 @@ SOURCES := $(shell find src -name __pycache__ -prune -o -print) pyproject.toml R
 LOWEST = $(shell sed -n '/^dependencies/,/^]/s/.*"\(.*\)>=\(.*\)",/\1==\2/p' pyproject.toml)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo test lint format bench docs lowest clean
+.PHONY: help demo web test lint format bench docs screenshots lowest clean
 # The steps below install into one environment: not side by side, even with -j.
 .NOTPARALLEL:
 
 help:
 	@echo "make demo    the whole of twofa on an SQLite file, with a QR code for your phone"
+	@echo "make web     the Administration page, on this machine, with a demo user"
 	@echo "make test    every test, against the installed wheel, with coverage"
 	@echo "make lint    ruff, mypy --strict, pyright strict"
 	@echo "make format  ruff format"
 	@echo "make bench   the numbers in the README"
 	@echo "make docs    run every example in README.md and docs/"
+	@echo "make screenshots  the pictures in docs/images, taken anew"
 	@echo "make lowest  every test, on the lowest versions that pyproject.toml allows"
 	@echo "make clean   remove .venv and what was built"
 
 demo: $(VENV)/wheel-$(TAG)
 	@$(BIN)/python examples/quickstart.py
 
-test: $(VENV)/wheel-$(TAG) $(VENV)/test-$(TAG)
+web: $(VENV)/wheel-$(TAG) $(VENV)/web-$(TAG)
+	@cd examples && ../$(BIN)/python -m flask_admin
+
+test: $(VENV)/wheel-$(TAG) $(VENV)/test-$(TAG) $(VENV)/browser-$(TAG)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term --cov-fail-under=100
 
 lint: $(VENV)/lint-$(TAG)
@@ -45,6 +50,9 @@ bench: $(VENV)/wheel-$(TAG) $(VENV)/test-$(TAG)
 
 docs: $(VENV)/wheel-$(TAG) $(VENV)/test-$(TAG)
 	$(BIN)/python -m pytest tests/test_docs.py
+
+screenshots: $(VENV)/wheel-$(TAG) $(VENV)/test-$(TAG) $(VENV)/browser-$(TAG)
+	$(BIN)/python tests/screenshots.py docs/images
 
 # The plugin of an old anyio, which an old typing-extensions brings along, trips over a new pytest.
 lowest: $(VENV)/wheel-$(TAG)
@@ -66,8 +74,18 @@ $(VENV)/wheel-$(TAG): $(VENV)/base-$(TAG) $(SOURCES)
 	$(PIP) install --force-reinstall --no-deps build/wheel/*.whl
 	@touch $@
 
+$(VENV)/web-$(TAG): $(VENV)/base-$(TAG) pyproject.toml
+	$(PIP) install --group web
+	@touch $@
+
 $(VENV)/test-$(TAG): $(VENV)/base-$(TAG) pyproject.toml
 	$(PIP) install --group test
+	@touch $@
+
+# The system's Chromium, or else Playwright's own; without either, the tests that need one are skipped and say so.
+$(VENV)/browser-$(TAG): $(VENV)/test-$(TAG)
+	@command -v chromium || command -v chromium-browser || command -v google-chrome || \
+		$(BIN)/python -m playwright install chromium || echo "there is no Chromium, and none can be had"
 	@touch $@
 
 $(VENV)/lint-$(TAG): $(VENV)/base-$(TAG) pyproject.toml
