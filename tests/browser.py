@@ -87,7 +87,7 @@ class Site:
     def spend(self, codes: list[str]) -> None:
         """Use up recovery codes without a browser."""
         for code in codes:
-            self.two_factor.redeem_recovery_code(DEMO.id, code)
+            self.two_factor.redeem_recovery_code(DEMO.id, code, source="127.0.0.1")
 
     @property
     def two_factor(self) -> TwoFactor:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import random
 import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+
+from PIL import Image
 
 from browser import ROOT, Site, Visitor, chromium
 from twofa import entropy
@@ -103,7 +106,8 @@ def main(folder: Path) -> None:
                 alice = Visitor(site, context)
                 for name in tour(alice):
                     if wanted is None or name in wanted:
-                        alice.page.screenshot(path=folder / f"{name}{suffix}.png", full_page=True)
+                        picture = Image.open(io.BytesIO(alice.page.screenshot(full_page=True)))
+                        picture.quantize(128).save(folder / f"{name}{suffix}.png", optimize=True)
                 context.close()
 
 

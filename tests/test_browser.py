@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -390,8 +394,8 @@ def test_leaving_the_codes_warns(alice: Visitor) -> None:
 
     alice.page.on("dialog", dismiss)
     alice.page.get_by_role("heading", name="Your recovery codes").click()
-    alice.page.get_by_role("link", name="Account", exact=True).click(no_wait_after=True)
-    alice.page.wait_for_timeout(100)
+    with alice.page.expect_event("dialog"):
+        alice.page.get_by_role("link", name="Account", exact=True).click(no_wait_after=True)
     assert ["beforeunload"] == asked
     assert 10 == len(alice.codes())
     alice.save_codes()
@@ -561,6 +565,30 @@ def test_damaged_record_lets_nobody_in(alice: Visitor, site: Site) -> None:
     assert "Your second factor cannot be checked" in alice.text()
     alice.open("/administration/two-factor")
     assert alice.page.url.endswith("/sign-in")
+
+
+def test_the_command_starts_it_and_prints_how_to_get_in(visit: Callable[..., Visitor]) -> None:
+    """`make web` prints the address and the demo's password, and with them one gets in; Ctrl-C ends it quietly."""
+    command = [sys.executable, "-m", "flask_admin"]
+    with subprocess.Popen(
+        command,
+        cwd=ROOT / "examples",
+        env={**os.environ, "PORT": "0"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as served:
+        assert served.stdout is not None
+        _, address, email, password, _ = (served.stdout.readline().strip() for _ in range(5))
+        alice = visit()
+        alice.page.goto(address)
+        alice.page.get_by_label("E-mail address").fill(email)
+        alice.page.get_by_label("Password").fill(password)
+        alice.click("Sign in")
+        assert "Off" in alice.text()
+        served.send_signal(signal.SIGINT)
+        _, complaints = served.communicate()
+    assert (0, False) == (served.returncode, "Traceback" in complaints)
 
 
 def test_the_guide_shows_every_picture() -> None:

@@ -6,7 +6,10 @@ import logging
 import os
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
+
+from werkzeug.serving import make_server
 
 from flask_admin.accounts import Accounts, User
 from flask_admin.app import create_app
@@ -20,15 +23,16 @@ def main() -> None:
     """Serve until Ctrl-C. Without DATABASE and TWOFA_KEYS, everything is forgotten then."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.getLogger("werkzeug").setLevel(logging.WARNING)  # what is worth reading are the events and the mails
-    port = int(os.environ.get("PORT", "8000"))
     with tempfile.TemporaryDirectory() as folder:
         database = os.environ.get("DATABASE", str(Path(folder) / "app.db"))
         keys = KeyRing.from_env("TWOFA_KEYS") if "TWOFA_KEYS" in os.environ else KeyRing(KeyRing.generate_key())
         app = create_app(database, keys=keys, https=False)
         Accounts(database).add(DEMO, PASSWORD)
-        sys.stdout.write(f"\n  http://127.0.0.1:{port}/\n  {DEMO.email}\n  {PASSWORD}\n\n")
-        sys.stdout.flush()
-        app.run(port=port)
+        port = int(os.environ.get("PORT", "8000"))
+        with make_server("127.0.0.1", port, app, threaded=True) as server, suppress(KeyboardInterrupt):
+            sys.stdout.write(f"\n  http://127.0.0.1:{server.server_port}/\n  {DEMO.email}\n  {PASSWORD}\n\n")
+            sys.stdout.flush()
+            server.serve_forever()
 
 
 if __name__ == "__main__":

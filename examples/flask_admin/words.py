@@ -22,7 +22,7 @@ PROBLEMS = {
     "invalid_code": "That code is not right. Enter the newest code that your app shows.",
     "malformed_code": "A code has six digits. Enter it exactly as your app shows it.",
     "code_reused": "That code was used already, and each works once. Wait for the next code in your app.",
-    "throttled": "Too many wrong codes. No code is looked at until then.",
+    "throttled": "Too many wrong codes, so none is looked at for a while.",
     "reenrolment_required": "Your authenticator app was reset. Use a recovery code.",
     "recovery_codes_exhausted": "No recovery code would be left, and losing this page would lock you out. "
     "Reset your recovery codes first.",
