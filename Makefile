@@ -84,7 +84,7 @@ $(VENV)/test-$(TAG): $(VENV)/base-$(TAG) pyproject.toml
 
 # The system's Chromium, or else Playwright's own; without either, the tests that need one are skipped and say so.
 $(VENV)/browser-$(TAG): $(VENV)/test-$(TAG)
-	@command -v chromium || command -v chromium-browser || command -v google-chrome || \
+	@command -v chromium-headless-shell || command -v chromium || command -v chromium-browser || command -v google-chrome || \
 		$(BIN)/python -m playwright install chromium || echo "there is no Chromium, and none can be had"
 	@touch $@
 

@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import shutil
 import sys
-from contextlib import contextmanager
+import tempfile
+from contextlib import contextmanager, nullcontext, suppress
+from functools import cache, partial
 from importlib.resources import files
 from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
+from unittest.mock import patch
 
 import zxingcpp
 from PIL import Image
 from playwright.sync_api import Error, expect, sync_playwright
+from werkzeug.security import generate_password_hash
 from werkzeug.serving import make_server
 
-from support import Clock, Phone
+from support import FAST, Clock, Phone
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+    from wsgiref.types import StartResponse, WSGIEnvironment
 
-    from playwright.sync_api import Browser, BrowserContext, Locator, Page
+    from playwright.sync_api import Browser, BrowserContext, Locator, Page, SetCookieParam
+    from werkzeug.test import TestResponse
 
 ROOT = Path(__file__).parent.parent
 sys.path.append(str(ROOT / "examples"))
@@ -32,24 +39,31 @@ from flask_admin.__main__ import DEMO, PASSWORD  # noqa: E402
 from flask_admin.accounts import Accounts  # noqa: E402
 from flask_admin.web import services  # noqa: E402
 
-from twofa import KeyRing, TwoFactor  # noqa: E402
+from twofa import KeyRing, Policy, TwoFactor  # noqa: E402
+from twofa.errors import InvalidCode  # noqa: E402
 
 FLAGS = [
     "--no-sandbox",  # as root there is none, and the only site is our own
-    "--disable-gpu",
+    # Few processes: the machine has two cores, and there is one site.
+    "--disable-gpu",  # but no --in-process-gpu: without a window, Chromium then hangs when a page is closed
+    "--renderer-process-limit=1",
+    "--disable-site-isolation-trials",
     "--disable-quic",
     "--no-first-run",
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
 ]
+CHROMIUM = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+"""The first of them that there is: without a window, it takes half of the time."""
+NO_CHROMIUM = "no Chromium: apt-get install chromium, or python -m playwright install chromium"
 AXE = "axe_playwright_python"
 
 
 @contextmanager
 def chromium() -> Iterator[Browser | None]:
     """Start the system's Chromium, or else Playwright's own; `None` where there is neither."""
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    path = next(filter(None, map(shutil.which, CHROMIUM)), None)
     with sync_playwright() as playwright:
         try:
             browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
@@ -62,21 +76,54 @@ def chromium() -> Iterator[Browser | None]:
         browser.close()
 
 
-class Site:
-    """The application on a port of its own, on a clock that only the test moves."""
+class Server:
+    """One address for all tests, behind which each puts its own application."""
 
-    def __init__(self, folder: Path) -> None:
-        self.clock = Clock()
+    site: Site
+
+    def __init__(self) -> None:
         logging.getLogger("werkzeug").setLevel(logging.WARNING)
+        self._server = make_server("127.0.0.1", 0, self._answer, threaded=True)
+        # `localhost` counts as secure, so that the cookie can be what it is over TLS.
+        self.address = f"http://localhost:{self._server.server_port}"
+
+    def _answer(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        return self.site.app(environ, start_response)
+
+    @contextmanager
+    def serve(self) -> Iterator[Server]:
+        """Serve in a thread until done."""
+        thread = Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield self
+        finally:
+            self._server.shutdown()
+            thread.join()
+            self._server.server_close()
+
+
+class Site:
+    """The application with a database of its own, on a clock that only the test moves."""
+
+    def __init__(self, folder: Path, server: Server | None = None, policy: Policy = FAST) -> None:
+        self.clock = Clock()
         self.mails: list[tuple[str, str, str]] = []
         self.database = folder / "app.db"
-        self.app = create_app(
-            self.database,
-            keys=KeyRing(KeyRing.generate_key()),
-            clock=self.clock,
-            send=lambda *mail: self.mails.append(mail),
-        )
-        Accounts(self.database).add(DEMO, PASSWORD)
+        self.database.write_bytes(_with_the_demo_user())
+        with patch("flask_admin.app.TwoFactor", partial(TwoFactor, policy=policy)):
+            self.app = create_app(
+                self.database,
+                keys=KeyRing(KeyRing.generate_key()),
+                clock=self.clock,
+                send=lambda *mail: self.mails.append(mail),
+            )
+        if server is not None:
+            server.site, self.address = self, server.address
+
+    def close(self) -> None:
+        """Close the database."""
+        self.app.extensions["flask_admin"][1].close()
 
     def enrol(self) -> tuple[Phone, list[str]]:
         """Set up an app without a browser, for tests of what comes after that."""
@@ -89,34 +136,81 @@ class Site:
         for code in codes:
             self.two_factor.redeem_recovery_code(DEMO.id, code, source="127.0.0.1")
 
+    def guess(self, phone: Phone, times: int) -> None:
+        """Sign in with wrong codes, without a browser."""
+        for _ in range(times):
+            with suppress(InvalidCode):
+                self.two_factor.verify(DEMO.id, phone.wrong_code())
+
     @property
     def two_factor(self) -> TwoFactor:
         """The library behind the pages."""
         with self.app.app_context():
             return services.two_factor
 
-    @contextmanager
-    def serve(self) -> Iterator[Site]:
-        """Serve in a thread until done."""
-        server = make_server("127.0.0.1", 0, self.app, threaded=True)
-        # `localhost` counts as secure, so that the cookie can be what it is over TLS.
-        self.address = f"http://localhost:{server.server_port}"
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        try:
-            yield self
-        finally:
-            server.shutdown()
-            thread.join()
-            server.server_close()
-            self.app.extensions["flask_admin"][1].close()
+
+@cache
+def _with_the_demo_user() -> bytes:
+    """Return a database in which the demo's password is hashed already, cheaply: it is checked in every test."""
+    with tempfile.TemporaryDirectory() as folder:
+        database = Path(folder) / "app.db"
+        with patch(
+            "flask_admin.accounts.generate_password_hash", partial(generate_password_hash, method="scrypt:1024:8:1")
+        ):
+            Accounts(database).add(DEMO, PASSWORD)
+        return database.read_bytes()
+
+
+class Client:
+    """Someone at a program of their own, which sends what it likes."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.http = site.app.test_client()
+        self.page = ""
+
+    def get(self, path: str) -> TestResponse:
+        """Ask for a page."""
+        return self._seen(self.http.get(path, base_url="https://localhost"))
+
+    def post(self, path: str, **form: str) -> TestResponse:
+        """Send a form, with the token of the page that was last seen."""
+        form.setdefault("csrf", self.token)
+        return self._seen(self.http.post(path, base_url="https://localhost", data=form))
+
+    def _seen(self, answer: TestResponse) -> TestResponse:
+        if 'name="csrf"' in answer.text:
+            self.page = answer.text
+        return answer
+
+    @property
+    def token(self) -> str:
+        """The token of that page."""
+        return self.page.partition('name="csrf" value="')[2].partition('"')[0]
+
+    @property
+    def cookie(self) -> str:
+        """What the cookie holds, or nothing."""
+        cookie = self.http.get_cookie("__Host-session")
+        return cookie.value if cookie else ""
+
+    def sign_in(self, phone: Phone | None = None) -> Client:
+        """Sign in, with a code that is not spent yet where an account has a second factor."""
+        self.get("/sign-in")
+        self.post("/sign-in", email=DEMO.email, password=PASSWORD)
+        if phone is not None:
+            self.site.clock.advance(phone.period)
+            self.get("/sign-in/code")
+            self.post("/sign-in/code", code=phone.code())
+        self.get("/administration/two-factor")
+        return self
 
 
 class Visitor:
     """Someone at a browser, who only clicks and types; whatever the browser complains of is kept."""
 
-    def __init__(self, site: Site, context: BrowserContext) -> None:
-        self.site, self.context = site, context
+    def __init__(self, site: Site, context: BrowserContext, *, special: bool = False) -> None:
+        self.site, self.context, self.special = site, context, special
         context.set_default_timeout(8000)
         self.page: Page = context.new_page()
         self.complaints: list[str] = []
@@ -127,6 +221,14 @@ class Visitor:
         # A refused form answers with 4xx, which Chromium mentions.
         if message.type in ("error", "warning") and not message.text.startswith("Failed to load resource"):
             self.complaints.append(message.text)
+
+    def leave(self) -> None:
+        """Leave no trace in the browser."""
+        self.page.close()
+        self.context.clear_cookies()
+        self.context.clear_permissions()
+        if self.special:
+            self.context.close()
 
     # --- what one does -------------------------------------------------------------------------------------------
 
@@ -143,14 +245,35 @@ class Visitor:
         """Click a button that stays on the page."""
         self.named(name).click()
 
+    def tab_to(self, name: str) -> None:
+        """Press Tab until the button, link or field of that name has the focus, and never past the end of the page."""
+        place = self.named(name).or_(self.page.get_by_label(name, exact=True))
+        for _ in range(20):
+            self.page.keyboard.press("Tab")
+            if place.evaluate("place => place === document.activeElement"):
+                return
+        raise AssertionError(f"Tab does not lead to {name!r}")
+
+    def key(self, name: str, *, leads_on: bool = False) -> None:
+        """Press a key, and wait for the page that it leads to."""
+        with self.page.expect_navigation() if leads_on else nullcontext():
+            self.page.keyboard.press(name)
+
     def named(self, name: str) -> Locator:
         """Find the button or link of that name."""
         button = self.page.get_by_role("button", name=name, exact=True)
         return button.or_(self.page.get_by_role("link", name=name, exact=True))
 
+    def arrive(self, phone: Phone | None = None) -> None:
+        """Be signed in already, for tests of what comes after that."""
+        cookie = Client(self.site).sign_in(phone).cookie
+        place = {"url": "https://localhost", "secure": True, "httpOnly": True, "sameSite": "Lax"}
+        self.context.add_cookies([cast("SetCookieParam", {"name": "__Host-session", "value": cookie, **place})])
+        self.open("/administration/two-factor")
+
     def password(self) -> None:
         """Sign in, first step, by keys alone."""
-        self.open()
+        self.open("/sign-in")
         expect(self.page.get_by_label("E-mail address")).to_be_focused()
         keys = self.page.keyboard
         keys.insert_text(DEMO.email)
@@ -231,11 +354,17 @@ class Visitor:
         expect(place).to_be_focused()  # waits: the browser moves the focus once the page is there
         return True
 
-    def violations(self) -> list[str]:
-        """Let axe-core look at the page."""
-        script = files(AXE).joinpath("axe.min.js").read_text(encoding="utf-8")
-        self.page.evaluate(script)
-        found = cast("dict[str, list[dict[str, Any]]]", self.page.evaluate("axe.run({resultTypes: ['violations']})"))
+    def look(self, width: int, scheme: Literal["light", "dark"]) -> None:
+        """Turn to a window of that width, in those colours."""
+        self.page.set_viewport_size({"width": width, "height": 640})
+        self.page.emulate_media(color_scheme=scheme)
+
+    def violations(self, *rules: str) -> list[str]:
+        """Let axe-core look at the page, by all of its rules or by these."""
+        if not self.page.evaluate("'axe' in window"):
+            self.page.evaluate(files(AXE).joinpath("axe.min.js").read_text(encoding="utf-8"))
+        options = {"resultTypes": ["violations"]} | ({"runOnly": rules} if rules else {})
+        found = cast("dict[str, list[dict[str, Any]]]", self.page.evaluate(f"axe.run({json.dumps(options)})"))
         return [f"{broken['id']}: {node['html']}" for broken in found["violations"] for node in broken["nodes"]]
 
     def too_wide(self) -> bool:

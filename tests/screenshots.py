@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Literal
 
 from PIL import Image
 
-from browser import ROOT, Site, Visitor, chromium
-from twofa import entropy
+from browser import NO_CHROMIUM, ROOT, Server, Site, Visitor, chromium
+from twofa import Policy, entropy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,7 +58,12 @@ def tour(alice: Visitor) -> Iterator[str]:
     alice.click("Use a recovery code instead")
     alice.recovery(codes[0])
     yield "spent-code"
-    alice.site.spend(codes[1:8])
+    for code in codes[1:8]:
+        clock.advance(86_400)
+        alice.site.spend([code])
+    clock.advance(60)
+    alice.password()
+    alice.click("Use a recovery code instead")
     alice.recovery(codes[8])
     yield "few-codes"
     clock.advance(610)
@@ -77,38 +82,40 @@ def tour(alice: Visitor) -> Iterator[str]:
     yield "not-found"
 
 
-DARK = {"set-up", "on"}
-"""Screens of which the guide also shows the dark side."""
-NARROW = {"set-up", "recovery-codes", "on"}
-"""Screens of which it also shows how they look on a phone."""
+LOOKS: dict[str, tuple[int, Literal["light", "dark"], set[str] | None]] = {
+    "": (1100, "light", None),
+    "-dark": (1100, "dark", {"set-up", "on", "wait"}),
+    "-phone": (360, "light", {"set-up", "recovery-codes", "on", "second-step"}),
+}
+"""By the suffix of the file: width, colours, and which screens (`None`: all)."""
 
-LOOKS: tuple[tuple[str, int, Literal["light", "dark"], set[str] | None], ...] = (
-    ("", 1100, "light", None),
-    ("-dark", 1100, "dark", DARK),
-    ("-phone", 360, "light", NARROW),
-)
-"""Suffix of the file, width, colours, and which screens (`None`: all)."""
+
+def take(alice: Visitor, path: Path) -> None:
+    """Take one picture, in few bytes."""
+    picture = Image.open(io.BytesIO(alice.page.screenshot(full_page=True)))
+    picture.quantize(128).save(path, optimize=True)
 
 
 def main(folder: Path) -> None:
     """Write the pictures. With chance and time fixed, an unchanged screen makes an unchanged file."""
     folder.mkdir(parents=True, exist_ok=True)
-    with chromium() as browser:
+    # Chance is fixed on the server, and time stands still on both sides.
+    setattr(entropy, "random_bytes", random.Random(4).randbytes)  # noqa: B010  # mypy lets no function be replaced
+    with chromium() as browser, Server().serve() as server, tempfile.TemporaryDirectory() as database:
         if browser is None:
-            sys.exit("no Chromium: apt-get install chromium, or python -m playwright install chromium")
-        for suffix, width, scheme, wanted in LOOKS:
-            # Chance is fixed on the server, and time stands still on both sides.
-            setattr(entropy, "random_bytes", random.Random(4).randbytes)  # noqa: B010  # mypy lets no function be replaced
-            with tempfile.TemporaryDirectory() as database, Site(Path(database)).serve() as site:
-                context = browser.new_context(viewport={"width": width, "height": 640}, color_scheme=scheme)
-                context.clock.install(time=1_800_000_000)
-                context.clock.pause_at(1_900_000_000)
-                alice = Visitor(site, context)
-                for name in tour(alice):
-                    if wanted is None or name in wanted:
-                        picture = Image.open(io.BytesIO(alice.page.screenshot(full_page=True)))
-                        picture.quantize(128).save(folder / f"{name}{suffix}.png", optimize=True)
-                context.close()
+            sys.exit(NO_CHROMIUM)
+        site = Site(Path(database), server, Policy())
+        context = browser.new_context(reduced_motion="reduce")
+        context.clock.install(time=1_800_000_000)
+        context.clock.pause_at(1_900_000_000)
+        alice = Visitor(site, context)
+        for name in tour(alice):
+            for suffix, (width, scheme, wanted) in LOOKS.items():
+                if wanted is None or name in wanted:
+                    alice.look(width, scheme)
+                    take(alice, folder / f"{name}{suffix}.png")
+        context.close()
+        site.close()
 
 
 if __name__ == "__main__":

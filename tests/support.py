@@ -45,6 +45,7 @@ class Phone:
         self._totp = cast("pyotp.TOTP", pyotp.parse_uri(uri))
         self._clock = clock
         self.period = self._totp.interval
+        self.secret = self._totp.secret
 
     def code(self, steps: int = 0) -> str:
         """Return what it shows now, or would show that many time steps later."""

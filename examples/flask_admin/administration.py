@@ -5,7 +5,7 @@ from __future__ import annotations
 from base64 import b64encode
 from typing import TYPE_CHECKING
 
-from flask import Blueprint, abort, flash, g, redirect, render_template, request, session, url_for
+from flask import Blueprint, flash, g, redirect, render_template, request, session, url_for
 
 from flask_admin import words
 from flask_admin.sessions import renew
@@ -55,17 +55,19 @@ def overview() -> str:
 # --- what changes a protected account ------------------------------------------------------------------------------
 
 
-@pages.route("/two-factor/<action>", methods=["GET", "POST"])
+@pages.get("/two-factor/<any(replace, 'reset-app', 'reset-codes', 'turn-off'):action>")
+def ask(action: str) -> Page:
+    """Say what will stop working, and ask for a proof."""
+    return ask_for_proof(action) if g.status.required else redirect(url_for("administration.overview"))
+
+
+@pages.post("/two-factor/<any(replace, 'reset-app', 'reset-codes', 'turn-off'):action>")
 def change(action: str) -> Page:
-    """Say what will stop working, ask for a proof (ASVS 5.0 7.5.1), and do it."""
-    if action not in CHANGES:
-        abort(404)
-    if not g.status.required and action != "add":
+    """Do it, if the proof serves (NIST SP 800-63B-4 §4.1.2.1, ASVS 5.0 7.5.1)."""
+    if not g.status.required:
         return redirect(url_for("administration.overview"))
-    if request.method == "GET":
-        return ask_for_proof(action)
     try:
-        page = CHANGES[action](g.user, offered_proof())
+        return CHANGES[action](g.user, offered_proof())
     except errors.ProofRequired as problem:  # the sign-in is too long ago, or has served already
         session.pop("verified", None)
         return ask_for_proof(action, problem), 422
@@ -73,7 +75,6 @@ def change(action: str) -> Page:
         return ask_for_proof(action, problem), 429
     except (errors.InvalidCode, errors.ReenrolmentRequired, errors.RecoveryCodesExhausted) as problem:
         return ask_for_proof(action, problem), 422
-    return page
 
 
 def ask_for_proof(action: str, problem: errors.TwoFactorError | None = None) -> str:
@@ -109,8 +110,8 @@ def required(proof: Proof | None) -> Proof:
     return proof
 
 
-def begin(user: User, proof: Proof | None) -> Response:
-    """Add an app, or replace the present one, which works until the new one is verified."""
+def replace(user: User, proof: Proof | None) -> Response:
+    """Set up another app; the present one works until the new one is verified."""
     return keep(services.two_factor.begin_setup(user.id, account_name=user.email, proof=proof, source=source()))
 
 
@@ -136,8 +137,7 @@ def turn_off(user: User, proof: Proof | None) -> Response:
 
 
 CHANGES: dict[str, Callable[[User, Proof | None], Response | str]] = {
-    "add": begin,
-    "replace": begin,
+    "replace": replace,
     "reset-app": reset_app,
     "reset-codes": reset_codes,
     "turn-off": turn_off,
@@ -152,6 +152,15 @@ def step_up(generation: str | None) -> None:
 
 
 # --- set-up ----------------------------------------------------------------------------------------------------------
+
+
+@pages.post("/two-factor/add")
+def add() -> Response:
+    """Begin to add an app. Nothing protects the account yet, so there is nothing to prove."""
+    try:
+        return keep(services.two_factor.begin_setup(g.user.id, account_name=g.user.email, source=source()))
+    except errors.ProofRequired:  # one was added meanwhile, in another tab
+        return redirect(url_for("administration.overview"))
 
 
 def keep(setup: Setup) -> Response:

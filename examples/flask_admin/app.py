@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from flask import Flask, Response, g, redirect, render_template, request, session, url_for
+from flask import Flask, g, redirect, render_template, request, session, url_for
 from werkzeug.exceptions import HTTPException
 
 from flask_admin import administration, words
 from flask_admin.accounts import Accounts
 from flask_admin.mail import Notices, log_mail
-from flask_admin.sessions import ServerSessions, renew
+from flask_admin.sessions import ServerSessions, start
 from flask_admin.sign_in import pages as sign_in_pages
 from flask_admin.web import SignedOut, csrf_token, refuse_forged, services, set_headers
 from twofa import KeyRing, TwoFactor
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable
 
-    from werkzeug.wrappers import Response as AnyResponse
+    from werkzeug.wrappers import Response
 
     from flask_admin.mail import Send
 
@@ -48,6 +48,8 @@ def create_app(
     two_factor = TwoFactor(store, keys=keys, issuer=PRODUCT, clock=clock, on_event=Notices(accounts, send))
     services.install(app, two_factor, store, accounts, clock)
     app.config["SEND_FILE_MAX_AGE_DEFAULT"] = 300  # for static files alone: see `set_headers`
+    app.config["MAX_CONTENT_LENGTH"] = 16 * 1024  # ASVS 5.0 15.2.2: no form of ours is longer
+    app.url_map.merge_slashes = False  # no redirect is made of what someone else has put into a link
     app.session_interface = ServerSessions(database, clock=clock, https=https)
     app.context_processor(names_in_templates)
     app.register_blueprint(sign_in_pages)
@@ -87,20 +89,16 @@ def recognise() -> None:
         raise SignedOut(words.SIGNED_OUT_ELSEWHERE)
 
 
-def ask_to_sign_in(problem: SignedOut) -> AnyResponse:
-    """Send someone who is not signed in, or not any more, to the sign-in page."""
-    session.clear()
-    renew()
+def ask_to_sign_in(problem: SignedOut) -> Response:
+    """Send someone who is not signed in, or not any more, to the sign-in page. A mere link ends no session."""
     if problem.reason:
-        session["notice"] = problem.reason
+        start(notice=problem.reason)
     return redirect(url_for("sign_in.password"))
 
 
-def show_problem(problem: HTTPException) -> AnyResponse | tuple[str, int]:
+def show_problem(problem: HTTPException) -> tuple[str, int]:
     """Show a page for 404 and its like; says nothing of the inside (ASVS 5.0 16.5.1)."""
     code = problem.code or 500
-    if code < 400:  # a redirect that Werkzeug raises
-        return Response(status=code, headers=problem.get_headers())
     return render_template("problem.html", text=words.PAGES.get(code, words.PAGES[500])), code
 
 

@@ -9,7 +9,7 @@ import hashlib
 import json
 import secrets
 import sqlite3
-from contextlib import closing, contextmanager
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, cast
 
 import flask
@@ -17,7 +17,7 @@ from flask.sessions import SessionInterface, SessionMixin
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
 
     from flask import Flask, Request, Response
 
@@ -33,11 +33,19 @@ class ServerSession(dict[str, Any], SessionMixin):
     def __init__(self, token: str = "", data: str = "{}", used_at: int = 0) -> None:
         super().__init__(json.loads(data))
         self.token, self.stored, self.used_at = token, data, used_at
-        self.renewed = False
+        self.started = self.renewed = False
+
+
+def start(**data: object) -> None:
+    """Forget this session and start another, under a new id (ASVS 5.0 7.2.4): one that was planted is worthless."""
+    session = cast("ServerSession", flask.session)
+    session.clear()
+    session.update(data)
+    session.started = True
 
 
 def renew() -> None:
-    """Give the session a new id, as each step up must (ASVS 5.0 7.2.4): an id that was planted or seen is worthless."""
+    """Go on under a new id, as each step up must (7.2.4)."""
     cast("ServerSession", flask.session).renewed = True
 
 
@@ -45,61 +53,51 @@ class ServerSessions(SessionInterface):
     """Sessions in the application's SQLite file. Only a hash of the id is kept: a stolen file opens none."""
 
     def __init__(self, database: str | os.PathLike[str], *, clock: Callable[[], float], https: bool) -> None:
-        self._database, self._clock, self._https = database, clock, https
-        # ASVS 5.0 3.3.1 to 3.3.4: Secure, SameSite, the __Host- prefix, HttpOnly.
+        self._database, self._clock = database, clock
+        # ASVS 5.0 3.3.1 to 3.3.4: the __Host- prefix, Secure, HttpOnly, SameSite.
         self.cookie = "__Host-session" if https else "session"
-        with self._connection() as connection:
-            connection.execute(
-                "CREATE TABLE IF NOT EXISTS session"
-                " (id TEXT NOT NULL PRIMARY KEY, data TEXT NOT NULL, began_at INTEGER, used_at INTEGER) STRICT"
-            )
+        self._flags: dict[str, Any] = {"path": "/", "secure": https, "httponly": True, "samesite": "Lax"}
+        self._run(
+            "CREATE TABLE IF NOT EXISTS session (id TEXT NOT NULL PRIMARY KEY, data TEXT NOT NULL,"
+            " began_at INTEGER NOT NULL, used_at INTEGER NOT NULL) STRICT"
+        )
 
     def open_session(self, app: Flask, request: Request) -> ServerSession:  # noqa: ARG002  # Flask's signature
         """Return the session of a request's cookie, or an empty one."""
         token, now = request.cookies.get(self.cookie, ""), int(self._clock())
-        with self._connection() as connection:
-            row = connection.execute(
-                "SELECT data, used_at FROM session WHERE id = ? AND began_at > ? AND used_at > ?",
-                (_hashed(token), now - LONGEST, now - LONGEST_IDLE),
-            ).fetchone()
-        return ServerSession(token, *row) if row else ServerSession()
+        rows = self._run(
+            "SELECT data, used_at FROM session WHERE id = ? AND began_at > ? AND used_at > ?",
+            _hashed(token),
+            now - LONGEST,
+            now - LONGEST_IDLE,
+        )
+        return ServerSession(token, *rows[0]) if rows else ServerSession()
 
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:  # noqa: ARG002  # Flask's too
         """Write a session down if anything has changed, and send its cookie if that has."""
         current, now = cast("ServerSession", session), int(self._clock())
-        data = json.dumps(current)
-        if current.token and (current.renewed or not current):
-            self._end(current.token)
-            current.token = ""
+        data, old, new = json.dumps(current), _hashed(current.token), secrets.token_urlsafe(32)
+        if current.token and (current.started or not current):
+            self._run("DELETE FROM session WHERE id = ?", old)
         if not current:
-            response.delete_cookie(self.cookie, secure=self._https, httponly=True, samesite="Lax")
-        elif not current.token:
-            token = secrets.token_urlsafe(32)
-            self._begin(token, data, now)
-            response.set_cookie(self.cookie, token, secure=self._https, httponly=True, samesite="Lax", path="/")
-        elif data != current.stored or now - current.used_at >= _STALE:
-            self._touch(current.token, data, now)
+            if self.cookie in flask.request.cookies:  # one of another site comes without: it must not sign anyone out
+                response.delete_cookie(self.cookie, **self._flags)
+        elif current.started or not current.token:
+            self._run("DELETE FROM session WHERE began_at <= ? OR used_at <= ?", now - LONGEST, now - LONGEST_IDLE)
+            self._run("INSERT INTO session VALUES (?, ?, ?, ?)", _hashed(new), data, now, now)
+            response.set_cookie(self.cookie, new, **self._flags)
+        # From here on UPDATE: a request that was under way while its session ended must not revive it.
+        elif current.renewed:
+            self._run("UPDATE session SET id = ?, data = ?, used_at = ? WHERE id = ?", _hashed(new), data, now, old)
+            response.set_cookie(self.cookie, new, **self._flags)
+        elif data != current.stored:
+            self._run("UPDATE session SET data = ?, used_at = ? WHERE id = ?", data, now, old)
+        elif now - current.used_at >= _STALE:
+            self._run("UPDATE session SET used_at = ? WHERE id = ?", now, old)
 
-    def _begin(self, token: str, data: str, now: int) -> None:
-        with self._connection() as connection:
-            connection.execute(
-                "DELETE FROM session WHERE began_at <= ? OR used_at <= ?", (now - LONGEST, now - LONGEST_IDLE)
-            )
-            connection.execute("INSERT INTO session VALUES (?, ?, ?, ?)", (_hashed(token), data, now, now))
-
-    def _touch(self, token: str, data: str, now: int) -> None:
-        # An UPDATE: a request that was under way while its session ended must not revive it.
-        with self._connection() as connection:
-            connection.execute("UPDATE session SET data = ?, used_at = ? WHERE id = ?", (data, now, _hashed(token)))
-
-    def _end(self, token: str) -> None:
-        with self._connection() as connection:
-            connection.execute("DELETE FROM session WHERE id = ?", (_hashed(token),))
-
-    @contextmanager
-    def _connection(self) -> Generator[sqlite3.Connection]:
+    def _run(self, statement: str, *values: str | int) -> list[tuple[Any, ...]]:
         with closing(sqlite3.connect(self._database)) as connection, connection:
-            yield connection
+            return connection.execute(statement, values).fetchall()
 
 
 def _hashed(token: str) -> str:

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 from flask import Blueprint, flash, redirect, render_template, request, session, url_for
 
 from flask_admin import words
-from flask_admin.sessions import renew
+from flask_admin.sessions import start
 from flask_admin.web import SignedOut, services, source
 from twofa import errors
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from werkzeug.wrappers import Response
 
     from flask_admin.accounts import User
@@ -25,36 +27,48 @@ PATIENCE = 600
 """Seconds between the password and the second step."""
 
 
-@pages.route("/sign-in", methods=["GET", "POST"])
-def password() -> Page:
-    """Ask for the password. It alone opens only an account without a second factor."""
-    if request.method == "GET":
-        return render_template("sign_in.html", notice=session.pop("notice", ""))
+@pages.get("/sign-in")
+def password() -> str:
+    """Ask for the password."""
+    return render_template("sign_in.html", notice=session.pop("notice", ""))
+
+
+@pages.post("/sign-in")
+def check_password() -> Page:
+    """Go on to the second step: the password alone opens only an account without a second factor."""
     user = services.accounts.check(request.form.get("email", ""), request.form.get("password", ""))
     if user is None:
         return render_template("sign_in.html", error=words.WRONG_PASSWORD), 422
-    session.clear()
-    renew()
     status = services.two_factor.status(user.id)
     if status.required:
-        session["half"] = {"user_id": user.id, "at": services.now()}
+        start(half={"user_id": user.id, "at": services.now()})
         return redirect(url_for("sign_in.recovery_code" if status.state == "reenrol" else "sign_in.code"))
-    session.update(user_id=user.id, generation=status.generation)
+    start(user_id=user.id, generation=status.generation)
     return redirect(url_for("administration.overview"))
 
 
-@pages.route("/sign-in/code", methods=["GET", "POST"])
-def code() -> Page:
+@pages.get("/sign-in/code")
+def code() -> str:
     """Ask for the app's code."""
-    user = half_signed_in()
-    return second_step(user, recovery=False)
+    return show(half_signed_in(), recovery=False)
 
 
-@pages.route("/sign-in/recovery-code", methods=["GET", "POST"])
-def recovery_code() -> Page:
+@pages.post("/sign-in/code")
+def check_code() -> Page:
+    """Take the app's code."""
+    return second_step(services.two_factor.verify, recovery=False)
+
+
+@pages.get("/sign-in/recovery-code")
+def recovery_code() -> str:
     """Ask for a recovery code instead."""
-    user = half_signed_in()
-    return second_step(user, recovery=True)
+    return show(half_signed_in(), recovery=True)
+
+
+@pages.post("/sign-in/recovery-code")
+def check_recovery_code() -> Page:
+    """Take a recovery code, as good as the app and no weaker a way in (ASVS 5.0 6.3.4)."""
+    return second_step(services.two_factor.redeem_recovery_code, recovery=True)
 
 
 @pages.post("/sign-out")
@@ -75,11 +89,9 @@ def half_signed_in() -> User:
     return user
 
 
-def second_step(user: User, *, recovery: bool) -> Page:
-    """Show the field, or pass on what was typed into it."""
-    if request.method == "GET":
-        return show(user, recovery=recovery)
-    check = services.two_factor.redeem_recovery_code if recovery else services.two_factor.verify
+def second_step(check: Callable[..., Verification], *, recovery: bool) -> Page:
+    """Pass on what was typed into the field."""
+    user = half_signed_in()
     try:
         verification = check(user.id, request.form.get("code", ""), source=source())
     except errors.Throttled as wait:  # shown by the page, which asks the status
@@ -106,12 +118,10 @@ def show(user: User, *, recovery: bool, problem: errors.TwoFactorError | None = 
 
 def enter(user: User, verification: Verification) -> Response:
     """Open the account, under a new session id (ASVS 5.0 7.2.4)."""
-    session.clear()
-    renew()
-    session.update(user_id=user.id, generation=verification.generation, verified=verification.token)
+    start(user_id=user.id, generation=verification.generation, verified=verification.token)
     if verification.failed_before:  # ASVS 5.0 6.3.5
         flash(f"Wrong codes since you last signed in: {verification.failed_before}. Was that you?", "warning")
     if verification.method == "recovery_code":
         left = words.codes_left(verification.recovery_codes_remaining)
-        flash(f"You signed in with a recovery code, which is now used up. {left}.", "info")
+        flash(f"You signed in with a recovery code, which is now used up. {left}. {words.LOST_PHONE}", "info")
     return redirect(url_for("administration.overview"))

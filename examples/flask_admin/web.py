@@ -79,8 +79,11 @@ def csrf_token() -> str:
 
 
 def refuse_forged() -> None:
-    """Refuse a form that no page of this session has shown. Only POST changes anything (ASVS 5.0 3.5.1, 3.5.3)."""
-    if request.method == "POST":
+    """Refuse a form that no page of this session has shown (ASVS 5.0 3.5.1).
+
+    Only POST changes anything (3.5.3), which is why no view serves both: a HEAD would reach what GET does not.
+    """
+    if request.method not in {"GET", "HEAD", "OPTIONS"}:
         sent, held = request.form.get("csrf", ""), session.get("csrf")
         if held is None or not hmac.compare_digest(sent.encode(), held.encode()):
             abort(400)
@@ -96,6 +99,7 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",  # 3.4.4
     "Referrer-Policy": "same-origin",  # 3.4.5
     "Cross-Origin-Opener-Policy": "same-origin",  # 3.4.8
+    "Cross-Origin-Resource-Policy": "same-origin",  # 3.5.8
 }
 
 

@@ -18,15 +18,17 @@ SIGNED_OUT_IDLE = "You were signed out. Please sign in again."
 WRONG_PASSWORD = "That e-mail address and password do not match."  # noqa: S105  # a sentence
 PASSWORD_AGAIN = "That took too long. Please enter your password again."  # noqa: S105  # a sentence
 
+LOST_PHONE = "If you have lost your phone, set up a new one below."
+
 PROBLEMS = {
     "invalid_code": "That code is not right. Enter the newest code that your app shows.",
     "malformed_code": "A code has six digits. Enter it exactly as your app shows it.",
     "code_reused": "That code was used already, and each works once. Wait for the next code in your app.",
-    "throttled": "Too many wrong codes, so none is looked at for a while.",
+    "throttled": "Too many wrong codes, so even a right one does not count now.",
     "reenrolment_required": "Your authenticator app was reset. Use a recovery code.",
     "recovery_codes_exhausted": "No recovery code would be left, and losing this page would lock you out. "
     "Reset your recovery codes first.",
-    "proof_required": "Please confirm that it is you.",
+    "proof_required": "Your sign-in is no proof any more. Enter a code to confirm that it is you.",
     "not_enrolled": "Two-factor authentication is off.",
     "no_setup": "This set-up is over: it was cancelled, or started again in another browser.",
     "setup_expired": "This set-up was not finished in time, so its QR code has expired.",
@@ -40,6 +42,7 @@ RECOVERY_PROBLEMS = PROBLEMS | {
 PAGES = {
     400: ("This form is out of date", "Nothing was changed. Go back, reload the page, and try again."),
     404: ("There is no such page", "The address may be mistyped, or the page was moved."),
+    413: ("That is too long", "Nothing was changed. No form here takes that much."),
     405: ("That does not work this way", "Nothing was changed. Go back to the administration page."),
     500: ("Something went wrong", "Nothing more is known here. Please try again."),
     503: ("Your second factor cannot be checked", "Nothing was changed. Please try again, or ask your help desk."),
@@ -65,7 +68,6 @@ class Action(NamedTuple):
 
 
 ACTIONS = {
-    "add": Action("Add authenticator app", "Your account gets a second factor.", "Continue"),
     "replace": Action(
         "Replace authenticator app",
         "Your present app works until the new one is verified; from then on its codes and your recovery codes stop "

@@ -1,6 +1,13 @@
 // Copy, print, count down, and warn before codes are lost. Every page works without this file.
 "use strict";
 
+// A double click sends one form: the answer to the first may hold codes that are shown once.
+let sentAt = -Infinity;
+addEventListener("submit", (event) => {
+  if (event.timeStamp - sentAt < 1000) event.preventDefault();
+  else sentAt = event.timeStamp;
+});
+
 for (const button of document.querySelectorAll("[data-copy]")) {
   button.hidden = false;
   button.addEventListener("click", async () => {
@@ -15,6 +22,7 @@ for (const button of document.querySelectorAll("[data-copy]")) {
       getSelection().selectAllChildren(source);
       said.textContent = "Selected. Press Ctrl+C or Cmd+C to copy.";
     }
+    setTimeout(() => { said.textContent = ""; }, 5000);
   });
 }
 
