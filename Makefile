@@ -52,7 +52,7 @@ docs: $(VENV)/wheel-$(TAG) $(VENV)/test-$(TAG)
 	$(BIN)/python -m pytest tests/test_docs.py
 
 screenshots: $(VENV)/wheel-$(TAG) $(VENV)/test-$(TAG) $(VENV)/browser-$(TAG)
-	$(BIN)/python tests/screenshots.py docs/images
+	PYTHONPATH=examples $(BIN)/python tests/screenshots.py docs/images
 
 # The plugin of an old anyio, which an old typing-extensions brings along, trips over a new pytest.
 lowest: $(VENV)/wheel-$(TAG)

@@ -6,7 +6,6 @@ import io
 import json
 import logging
 import shutil
-import sys
 import tempfile
 from contextlib import contextmanager, nullcontext, suppress
 from functools import cache, partial
@@ -17,31 +16,27 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from unittest.mock import patch
 
 import zxingcpp
+from flask_admin import create_app
+from flask_admin.__main__ import DEMO, PASSWORD
+from flask_admin.accounts import Accounts
 from PIL import Image
 from playwright.sync_api import Error, expect, sync_playwright
 from werkzeug.security import generate_password_hash
 from werkzeug.serving import make_server
 
 from support import FAST, Clock, Phone
+from twofa import KeyRing, Policy, TwoFactor
+from twofa.errors import InvalidCode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from wsgiref.types import StartResponse, WSGIEnvironment
 
+    from flask_admin.web import Services
     from playwright.sync_api import Browser, BrowserContext, Locator, Page, SetCookieParam
     from werkzeug.test import TestResponse
 
 ROOT = Path(__file__).parent.parent
-sys.path.append(str(ROOT / "examples"))
-
-from flask_admin import create_app  # noqa: E402  # examples are not installed
-from flask_admin.__main__ import DEMO, PASSWORD  # noqa: E402
-from flask_admin.accounts import Accounts  # noqa: E402
-from flask_admin.web import services  # noqa: E402
-
-from twofa import KeyRing, Policy, TwoFactor  # noqa: E402
-from twofa.errors import InvalidCode  # noqa: E402
-
 FLAGS = [
     "--no-sandbox",  # as root there is none, and the only site is our own
     # Few processes: the machine has two cores, and there is one site.
@@ -123,7 +118,7 @@ class Site:
 
     def close(self) -> None:
         """Close the database."""
-        self.app.extensions["flask_admin"][1].close()
+        self._services.store.close()
 
     def enrol(self) -> tuple[Phone, list[str]]:
         """Set up an app without a browser, for tests of what comes after that."""
@@ -145,8 +140,11 @@ class Site:
     @property
     def two_factor(self) -> TwoFactor:
         """The library behind the pages."""
-        with self.app.app_context():
-            return services.two_factor
+        return self._services.two_factor
+
+    @property
+    def _services(self) -> Services:
+        return cast("Services", self.app.extensions["flask_admin"])
 
 
 @cache

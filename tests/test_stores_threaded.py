@@ -112,11 +112,19 @@ def test_it_works_under_trio(tmp_path):
             r"Plain\(\) lacks this optional ability of a store: it has no method events",
         ),
         (
+            lambda store: store.events_after(),
+            r"Plain\(\) lacks this optional ability of a store: it has no method events_after",
+        ),
+        (
+            lambda store: store.prune_events(None),
+            r"Plain\(\) lacks this optional ability of a store: it has no method prune_events",
+        ),
+        (
             lambda store: store.user_ids(),
             r"Plain\(\) lacks this optional ability of a store: it has no method user_ids",
         ),
     ],
-    ids=["events", "user_ids"],
+    ids=["events", "events_after", "prune_events", "user_ids"],
 )
 def test_an_ability_that_the_store_lacks_is_named(call, message):
     """Asking for a trail or a list that the wrapped store does not keep is a TypeError that names the store."""

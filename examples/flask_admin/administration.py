@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from werkzeug.wrappers import Response
 
     from flask_admin.accounts import User
-    from twofa import RecoveryCodes, Setup
+    from twofa import RecoveryCodes, Setup, Status
     from twofa.proofs import Proof
 
     Page = str | Response | tuple[str, int]
@@ -46,22 +46,25 @@ def account() -> str:
 @pages.get("/two-factor")
 def overview() -> str:
     """Show where the account stands, and what happened to it."""
-    events = [event for event in services.events(g.user.id) if event.kind in words.EVENTS]
+    events = [event for event in services.store.events(g.user.id) if event.kind in words.EVENTS]
     return render_template(
-        "overview.html", status=g.status, events=events[: -RECENT - 1 : -1], continuing=holds_setup()
+        "overview.html", status=g.status, events=events[: -RECENT - 1 : -1], continuing=holds_setup(g.status)
     )
 
 
 # --- what changes a protected account ------------------------------------------------------------------------------
 
 
-@pages.get("/two-factor/<any(replace, 'reset-app', 'reset-codes', 'turn-off'):action>")
+CHANGE = f"/two-factor/<any({', '.join(map(repr, words.ACTIONS))}):action>"
+
+
+@pages.get(CHANGE)
 def ask(action: str) -> Page:
     """Say what will stop working, and ask for a proof."""
     return ask_for_proof(action) if g.status.required else redirect(url_for("administration.overview"))
 
 
-@pages.post("/two-factor/<any(replace, 'reset-app', 'reset-codes', 'turn-off'):action>")
+@pages.post(CHANGE)
 def change(action: str) -> Page:
     """Do it, if the proof serves (NIST SP 800-63B-4 §4.1.2.1, ASVS 5.0 7.5.1)."""
     if not g.status.required:
@@ -79,8 +82,8 @@ def change(action: str) -> Page:
 
 def ask_for_proof(action: str, problem: errors.TwoFactorError | None = None) -> str:
     """Render the page of a change. The field is left out while a sign-in may still serve: the library will say."""
-    recovery = request.values.get("with") == "recovery-code" or g.status.state == "reenrol"
-    status = services.two_factor.status(g.user.id)
+    status = services.two_factor.status(g.user.id) if problem else g.status  # a refused code may have changed it
+    recovery = request.values.get("with") == "recovery-code" or status.state == "reenrol"
     again = action == "replace" and status.state == "reenrol"
     return render_template(
         "change.html",
@@ -175,12 +178,12 @@ def remember(setup: Setup) -> None:
     session["setup"] = {"handle": setup.handle, "expires_at": int(setup.expires_at.timestamp())}
 
 
-def holds_setup() -> bool:
+def holds_setup(status: Status) -> bool:
     """Return whether the set-up that waits is this session's.
 
     A page that is only looked at must change nothing, and `begin_setup` with a dead handle would begin another.
     """
-    waiting = services.two_factor.status(g.user.id).setup_expires_at
+    waiting = status.setup_expires_at
     return waiting is not None and session.get("setup", {}).get("expires_at") == int(waiting.timestamp())
 
 
@@ -211,7 +214,8 @@ def verify_set_up() -> Page:
 
 def show_setup(problem: errors.TwoFactorError | None = None) -> str:
     """Render the QR code, or why there is none any more."""
-    if not holds_setup():
+    # Asked anew: the wrong code may have been the last one that the set-up bore, or another tab has just cancelled it.
+    if not holds_setup(services.two_factor.status(g.user.id)):
         expired = session["setup"]["expires_at"] <= services.now()
         over: errors.TwoFactorError = errors.SetupExpired() if expired else errors.NoSetup()
         return render_template("set_up_over.html", error=words.problem(over), status=g.status)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from flask import Flask, g, redirect, render_template, request, session, url_for
+from flask import Flask, current_app, g, redirect, render_template, request, session, url_for
 from werkzeug.exceptions import HTTPException
 
 from flask_admin import administration, words
@@ -13,7 +13,7 @@ from flask_admin.accounts import Accounts
 from flask_admin.mail import Notices, log_mail
 from flask_admin.sessions import ServerSessions, start
 from flask_admin.sign_in import pages as sign_in_pages
-from flask_admin.web import SignedOut, csrf_token, refuse_forged, services, set_headers
+from flask_admin.web import Services, SignedOut, csrf_token, refuse_forged, services, set_headers
 from twofa import KeyRing, TwoFactor
 from twofa.errors import TwoFactorError
 from twofa.stores import SQLiteStore
@@ -46,7 +46,7 @@ def create_app(
     app = Flask(__name__)
     accounts, store = Accounts(database), SQLiteStore(database)
     two_factor = TwoFactor(store, keys=keys, issuer=PRODUCT, clock=clock, on_event=Notices(accounts, send))
-    services.install(app, two_factor, store, accounts, clock)
+    app.extensions["flask_admin"] = Services(two_factor, store, accounts, clock)
     app.config["SEND_FILE_MAX_AGE_DEFAULT"] = 300  # for static files alone: see `set_headers`
     app.config["MAX_CONTENT_LENGTH"] = 16 * 1024  # ASVS 5.0 15.2.2: no form of ours is longer
     app.url_map.merge_slashes = False  # no redirect is made of what someone else has put into a link
@@ -104,6 +104,6 @@ def show_problem(problem: HTTPException) -> tuple[str, int]:
 
 def fail_closed(problem: TwoFactorError) -> tuple[str, int]:
     """Refuse what no page handles, such as a damaged record: it never reads as "no second factor"."""
-    services.log.error("refused: %s", problem.code)
+    current_app.logger.error("refused: %s", problem.code)
     g.user = None
     return render_template("problem.html", text=words.PAGES[503]), 503

@@ -76,7 +76,7 @@ class ServerSessions(SessionInterface):
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:  # noqa: ARG002  # Flask's too
         """Write a session down if anything has changed, and send its cookie if that has."""
         current, now = cast("ServerSession", session), int(self._clock())
-        data, old, new = json.dumps(current), _hashed(current.token), secrets.token_urlsafe(32)
+        data, old = json.dumps(current), _hashed(current.token)
         if current.token and (current.started or not current):
             self._run("DELETE FROM session WHERE id = ?", old)
         if not current:
@@ -84,16 +84,21 @@ class ServerSessions(SessionInterface):
                 response.delete_cookie(self.cookie, **self._flags)
         elif current.started or not current.token:
             self._run("DELETE FROM session WHERE began_at <= ? OR used_at <= ?", now - LONGEST, now - LONGEST_IDLE)
-            self._run("INSERT INTO session VALUES (?, ?, ?, ?)", _hashed(new), data, now, now)
-            response.set_cookie(self.cookie, new, **self._flags)
+            self._run("INSERT INTO session VALUES (?, ?, ?, ?)", self._new_id(response), data, now, now)
         # From here on UPDATE: a request that was under way while its session ended must not revive it.
         elif current.renewed:
-            self._run("UPDATE session SET id = ?, data = ?, used_at = ? WHERE id = ?", _hashed(new), data, now, old)
-            response.set_cookie(self.cookie, new, **self._flags)
+            new = self._new_id(response)
+            self._run("UPDATE session SET id = ?, data = ?, used_at = ? WHERE id = ?", new, data, now, old)
         elif data != current.stored:
             self._run("UPDATE session SET data = ?, used_at = ? WHERE id = ?", data, now, old)
         elif now - current.used_at >= _STALE:
             self._run("UPDATE session SET used_at = ? WHERE id = ?", now, old)
+
+    def _new_id(self, response: Response) -> str:
+        """Send a new id, and return what of it is kept."""
+        token = secrets.token_urlsafe(32)
+        response.set_cookie(self.cookie, token, **self._flags)
+        return _hashed(token)
 
     def _run(self, statement: str, *values: str | int) -> list[tuple[Any, ...]]:
         with closing(sqlite3.connect(self._database)) as connection, connection:

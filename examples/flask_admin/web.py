@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import hmac
-import logging
 import secrets
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from flask import Response, abort, current_app, request, session
+from werkzeug.local import LocalProxy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from flask import Flask
-
     from flask_admin.accounts import Accounts
-    from twofa import Event, TwoFactor
+    from twofa import TwoFactor
     from twofa.stores import SQLiteStore
 
 
@@ -27,37 +25,22 @@ class SignedOut(Exception):  # it says what is the case
         self.reason = reason
 
 
-class Services:
+class Services(NamedTuple):
     """What the application was put together from."""
 
-    log = logging.getLogger("flask_admin")
-
-    def install(
-        self, app: Flask, two_factor: TwoFactor, store: SQLiteStore, accounts: Accounts, clock: Callable[[], float]
-    ) -> None:
-        """Keep it with the application."""
-        app.extensions["flask_admin"] = two_factor, store, accounts, clock
-
-    @property
-    def two_factor(self) -> TwoFactor:
-        """The library."""
-        return cast("TwoFactor", current_app.extensions["flask_admin"][0])
-
-    @property
-    def accounts(self) -> Accounts:
-        """Who may sign in."""
-        return cast("Accounts", current_app.extensions["flask_admin"][2])
-
-    def events(self, user_id: str) -> tuple[Event, ...]:
-        """Return the user's event trail, oldest first."""
-        return cast("SQLiteStore", current_app.extensions["flask_admin"][1]).events(user_id)
+    two_factor: TwoFactor
+    store: SQLiteStore
+    """Its trail of events is shown."""
+    accounts: Accounts
+    clock: Callable[[], float]
 
     def now(self) -> int:
         """Return Unix seconds."""
-        return int(current_app.extensions["flask_admin"][3]())
+        return int(self.clock())
 
 
-services = Services()
+# Those of the application that answers the request.
+services = cast("Services", LocalProxy(lambda: current_app.extensions["flask_admin"]))
 
 
 def source() -> str:

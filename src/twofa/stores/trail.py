@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from twofa.events import Event, EventKind
 
-_LONGEST_NUMBER = 19
-"""Digits of the largest number that every database counts to (2⁶³ − 1)."""
+_LARGEST_NUMBER = 2**63 - 1
+"""The largest number that a database counts to."""
 
 
 class EventRow(NamedTuple):
@@ -40,7 +40,9 @@ def number_of(cursor: str) -> int:
     """Return the number of the event that a cursor made of decimal digits stands after. Raises `ValueError`."""
     if cursor == "":
         return 0
-    if not (cursor.isascii() and cursor.isdecimal() and len(cursor) <= _LONGEST_NUMBER):
+    # The length before the number: of a long text, reading it is slow.
+    short = cursor.isascii() and cursor.isdecimal() and len(cursor) <= len(str(_LARGEST_NUMBER))
+    if not short or int(cursor) > _LARGEST_NUMBER:
         raise bad_cursor(cursor)
     return int(cursor)
 
