@@ -144,9 +144,7 @@ def events_after(keys: Keys, cursor: str, limit: int) -> Talk[tuple[OutboxEntry,
     places = cursors.read(cursor)
     pages: list[tuple[int, list[tuple[Place, list[bytes]]]]] = []
     for shard, place in enumerate(places):
-        now, entries = yield from _call(
-            scripts.PAGE, [keys.of_shard(shard, "events")], [place.start, max(limit, 0)]
-        )
+        now, entries = yield from _call(scripts.PAGE, [keys.of_shard(shard, "events")], [place.start, max(limit, 0)])
         pages.append((int(now), [(Place.of(entry_id), texts) for entry_id, texts in entries]))
     horizon = min(now for now, _ in pages)
     ready: list[tuple[Place, int, list[bytes]]] = []
