@@ -202,3 +202,248 @@ class TestAsyncRedisStoreOnACluster(AsyncRedisLaws):
         self.make_client = lambda: redis.asyncio.RedisCluster(host=HOST, port=cluster[0].port)
         self.loop = Loop()
         closing.callback(self.loop.close)
+
+
+# --- P1 and P2: races ----------------------------------------------------------------------------------------------
+
+
+def open_store(url: str, prefix: str) -> RedisStore:
+    """Open a store in any process."""
+    return RedisStore(redis.Redis.from_url(url), prefix=prefix)
+
+
+def open_store_on_cluster(port: int, prefix: str) -> RedisStore:
+    """Open a store on a cluster in any process."""
+    return RedisStore(redis.RedisCluster(host=HOST, port=port), prefix=prefix)
+
+
+@pytest.mark.parametrize("method", ["totp", "recovery_code"])
+def test_of_32_threads_one_is_accepted(method: str, client: redis.Redis, store: RedisStore, prefix: str) -> None:
+    """P1: 32 threads submit one code at the same instant: one acceptance each time."""
+    race_threads(method, store, RedisStore(client, prefix=prefix), 15)
+
+
+def test_of_32_threads_on_a_cluster_one_is_accepted(cluster: list[ValkeyServer], prefix: str) -> None:
+    """P1: the same through three nodes, asked by way of two of them."""
+    with (
+        redis.RedisCluster(host=HOST, port=cluster[0].port) as one,
+        redis.RedisCluster(host=HOST, port=cluster[1].port) as other,
+    ):
+        race_threads("totp", RedisStore(one, prefix=prefix), RedisStore(other, prefix=prefix), 15)
+
+
+def test_of_8_processes_one_is_accepted(server: ValkeyServer, prefix: str) -> None:
+    """P1: 8 processes submit one code at the same instant: one acceptance each time."""
+    race_processes(partial(open_store, server.url, prefix), 30)
+
+
+@pytest.mark.parametrize("factor", ["totp", "recovery_code"])
+def test_of_200_parallel_guesses_five_are_answered(
+    factor: str, server: ValkeyServer, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P2: at a frozen clock exactly five wrong guesses are answered and stored; the rest hear when the wait ends."""
+    with redis.Redis.from_url(server.url, max_connections=200) as client:
+        guess_in_parallel(RedisStore(client, prefix=prefix), "login", factor, monkeypatch)
+
+
+# --- P4: answers that never come -----------------------------------------------------------------------------------
+
+
+def impatient(proxy: Proxy, retries: int) -> redis.Redis:
+    """Return a client of a proxy that tries again so many times, without a pause."""
+    return redis.Redis(host=HOST, port=proxy.port, retry=Retry(NoBackoff(), retries))
+
+
+@contextmanager
+def behind_a_proxy(server: ValkeyServer, prefix: str, retries: int) -> Iterator[tuple[Proxy, RedisStore]]:
+    """Open a store whose answers can get lost."""
+    with proxy_to((HOST, server.port)) as proxy, impatient(proxy, retries) as client:
+        yield proxy, RedisStore(client, prefix=prefix)
+
+
+SWAP = scripts.SWAP.sha.encode()
+
+
+@pytest.mark.parametrize("retries", [0, 3])
+@pytest.mark.parametrize("case", range(len(CASES)), ids=[f"{state}: {name}" for state, name in CASES])
+def test_an_answer_that_gets_lost_changes_nothing(
+    case: int, retries: int, server: ValkeyServer, store: RedisStore, prefix: str
+) -> None:
+    """P4: cut after the commit and before the reply, every operation ends as if the reply had come, and is told once."""
+    state, name = CASES[case]
+    scene = Scene(state)
+    judge_ = Judge(scene, name)
+    if scene.stored is not None:
+        assert store.swap(scene.user_id, Change(None, scene.stored))
+    with behind_a_proxy(server, prefix, retries) as (proxy, cut_off):
+        proxy.cut_after(SWAP)
+        outcome = attempt(lambda: judge_.call(face_on(cut_off, scene, name)))
+    assert 1 == proxy.cuts
+    assert not isinstance(outcome, OutcomeUnknown)
+    assert "after" == judge_.verdict(store.load(scene.user_id), told(store.events(scene.user_id)))
+    assert told(store.events(scene.user_id)) == [entry.event.kind for entry in store.events_after()]
+
+
+@pytest.mark.parametrize("retries", [0, 3])
+def test_a_request_that_gets_lost_is_no_acceptance(
+    retries: int, server: ValkeyServer, store: RedisStore, prefix: str
+) -> None:
+    """P1: cut before the server has read it, a login is tried again or unknown, and the code is good once."""
+    world = World("blocking", store=store)
+    phone, _ = world.enrol()
+    with behind_a_proxy(server, prefix, retries) as (proxy, cut_off):
+        face = race_face_on(cut_off, world.clock)
+        proxy.cut_before(SWAP)
+        first = outcome_of(lambda: face.verify(USER, phone.code()))
+        second = outcome_of(lambda: face.verify(USER, phone.code()))
+    assert 1 == proxy.cuts
+    expected = ["OutcomeUnknown", "Verification"] if retries == 0 else ["Verification", "CodeReused"]
+    assert expected == [first, second]
+    assert 1 == Counter(told(store.events(USER)))["code_accepted"]
+
+
+def outcome_of(call: Callable[[], Any]) -> str:
+    """Return the name of what a call gives or raises."""
+    return type(attempt(call)).__name__
+
+
+@pytest.mark.parametrize("retries", [0, 1])
+def test_nobody_is_told_what_nobody_knows(retries: int, server: ValkeyServer, store: RedisStore, prefix: str) -> None:
+    """P4: with the server out of reach after a lost answer the outcome is unknown, and the code was good once."""
+    world = World("blocking", store=store)
+    phone, _ = world.enrol()
+    with behind_a_proxy(server, prefix, retries) as (proxy, cut_off):
+        face = race_face_on(cut_off, world.clock)
+        cut_off.load(USER)
+        proxy.refuse()
+        proxy.cut_after(SWAP)
+        assert "OutcomeUnknown" == outcome_of(lambda: face.verify(USER, phone.code()))
+        proxy.refuse(False)
+        assert "CodeReused" == outcome_of(lambda: face.verify(USER, phone.code()))
+    assert 1 == Counter(told(store.events(USER)))["code_accepted"]
+
+
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["blocking", "awaiting"])
+def test_the_driver_as_it_comes_sends_a_swap_again(
+    asynchronous: bool, server: ValkeyServer, store: RedisStore, prefix: str, closing: ExitStack
+) -> None:
+    """With the retries that a client has by default, a lost answer goes by unseen, and nothing is written twice."""
+    proxy = closing.enter_context(proxy_to((HOST, server.port)))
+    cut_off: Any
+    if asynchronous:
+        loop = Loop()
+        closing.callback(loop.close)
+        client = redis.asyncio.Redis(host=HOST, port=proxy.port)
+        closing.callback(lambda: loop.run(client.aclose()))
+        cut_off = Awaited(AsyncRedisStore(client, prefix=prefix), loop)
+    else:
+        cut_off = RedisStore(closing.enter_context(redis.Redis(host=HOST, port=proxy.port)), prefix=prefix)
+    for change in (
+        Change(None, stored(1), (event(1),)),
+        Change(version(1), stored(2), (event(2),)),
+        Change(version(2), None, (event(3),)),
+    ):
+        proxy.cut_after(SWAP)
+        assert cut_off.swap(USER, change) is True
+    assert 3 == proxy.cuts
+    assert (None, [3]) == (store.load(USER), numbers(store))
+
+
+def test_a_cancelled_swap_leaves_old_or_new(server: ValkeyServer, store: RedisStore, prefix: str) -> None:
+    """A task that is cancelled while it waits for the answer leaves a store that goes on, and a record that is whole."""
+
+    async def main() -> None:
+        async with redis.asyncio.Redis.from_url(server.url) as client:
+            own = await AsyncRedisStore.open(client, prefix=prefix)
+            await own.swap(USER, Change(None, stored(0)))
+            for number in range(1, 20):
+                held = await own.load(USER)
+                assert held is not None
+                task = asyncio.create_task(own.swap(USER, Change(held.version, stored(number))))
+                for _ in range(number % 5):
+                    await asyncio.sleep(0)
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+                assert await own.load(USER) in (held, stored(number))
+
+    asyncio.run(main())
+    assert store.load(USER) is not None
+
+
+# a swap that is sent twice
+
+
+@pytest.fixture
+def same_mark(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Make all swaps from now on sendings of one."""
+    return lambda mark: monkeypatch.setattr("twofa.entropy.random_token", lambda: mark)
+
+
+def test_a_swap_that_is_sent_again_says_that_it_happened(store: RedisStore, same_mark: Callable[[str], None]) -> None:
+    """Whatever came between, a second sending changes nothing and says what the first one said."""
+    create, update = Change(None, stored(1), (event(1),)), Change(version(1), stored(2), (event(2),))
+    delete = Change(version(2), None, (event(3),))
+    for number, change in enumerate((create, update, delete)):
+        same_mark(f"mark {number}")
+        assert [True, True] == [store.swap(USER, change), store.swap(USER, change)]
+    assert (None, [3]) == (store.load(USER), numbers(store))
+    assert [event(3)] == [entry.event for entry in store.events_after()]
+    same_mark("mark 4")
+    assert store.swap(USER, Change(None, stored(4)))
+    same_mark("mark 0")
+    assert store.swap(USER, create) is True
+    assert (stored(4), [3]) == (store.load(USER), numbers(store))
+
+
+def test_a_swap_that_lost_may_be_sent_again(store: RedisStore, same_mark: Callable[[str], None]) -> None:
+    """A swap that lost leaves no mark: sent again, it loses again."""
+    store.swap(USER, Change(None, stored(1)))
+    same_mark("mark")
+    assert [False, False] == [store.swap(USER, Change(None, stored(2))) for _ in range(2)]
+
+
+def test_a_mark_says_nothing_of_its_user_and_goes_by_itself(
+    client: redis.Redis, store: RedisStore, prefix: str
+) -> None:
+    """What is kept of a swap to know it again is random, and gone after ten minutes."""
+    store.swap(USER, Change(None, stored(1)))
+    (mark,) = client.keys(f"{{{prefix}:*}}:done:*")
+    assert (b"", True) == (client.get(mark), 0 < client.ttl(mark) <= REMEMBERED == 600)
+    assert USER.encode() not in mark
+
+
+# --- a server that is killed ---------------------------------------------------------------------------------------
+
+
+def test_what_was_acknowledged_outlives_a_killed_server(prefix: str) -> None:
+    """P1 and P4: killed in the middle of load, the server has every acknowledged code as used, and no code twice."""
+    users = [f"user-{number}" for number in range(120)]
+    with valkey_server() as server, redis.Redis.from_url(server.url, retry=Retry(NoBackoff(), 0)) as client:
+        store = RedisStore(client, prefix=prefix)
+        secrets = dict(zip(users, enrolled(store, users), strict=True))
+        face = race_face_on(store, Clock(RACE_NOW))
+        enough = threading.Semaphore(0)
+
+        def sign_in(user_id: str) -> Any:
+            outcome = outcome_of(lambda: face.verify(user_id, secrets[user_id][0]))
+            enough.release()
+            return outcome
+
+        with ThreadPoolExecutor(8) as pool, restless_threads():
+            under_load = [pool.submit(sign_in, user_id) for user_id in users]
+            for _ in range(40):
+                enough.acquire()
+            server.kill()
+            first = [future.result() for future in under_load]
+        server.start()
+        second = [outcome_of(lambda: face.verify(user_id, secrets[user_id][0])) for user_id in users]
+
+        assert {"Verification", "OutcomeUnknown", "ConnectionError"} >= set(first)
+        assert 32 <= first.count("Verification") < len(users)
+        for user_id, before, after in zip(users, first, second, strict=True):
+            assert (user_id, before, after) != (user_id, "Verification", "Verification")
+            assert after in {"Verification", "CodeReused"}
+            accepted = [one for one in store.events(user_id) if one.kind == "code_accepted"]
+            assert (user_id, 1) == (user_id, len(accepted))
+        outbox = Counter(entry.event.user_id for entry in store.events_after(limit=10_000))
+        assert {user_id: len(store.events(user_id)) for user_id in users} == outbox
