@@ -8,7 +8,7 @@ import sys
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from datetime import timedelta
 from functools import partial
 from importlib import import_module
@@ -20,6 +20,8 @@ import redis
 import redis.asyncio
 import valkey
 import valkey.asyncio
+from hypothesis import settings
+from hypothesis.stateful import run_state_machine_as_test
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -30,23 +32,29 @@ from test_crash import CASES, Judge, face_on
 from test_races import NOW as RACE_NOW
 from test_races import enrolled, guess_in_parallel, race_processes, race_threads
 from test_races import face_on as race_face_on
-from test_stores_laws import (
-    LOOKALIKES,
-    NOW,
-    ListingLaws,
-    OutboxLaws,
-    event,
-    numbers,
-    restless_threads,
-    stored,
-    version,
-)
 from twofa import Change, TwoFactor, Verification
 from twofa.errors import CodeReused, OutcomeUnknown
 from twofa.stores.redis import AsyncRedisStore, RedisStore, scripts
 from twofa.stores.redis.clients import judge
 from twofa.stores.redis.cursors import SHARDS
 from twofa.stores.redis.talk import REMEMBERED, Keys
+from twofa.testing import (
+    AsyncFailureConformance,
+    AsyncHostTransactionConformance,
+    AsyncListingConformance,
+    AsyncOutboxConformance,
+    AsyncProcessConformance,
+    AsyncStoreMachine,
+    FailureConformance,
+    HostTransactionConformance,
+    ListingConformance,
+    OutboxConformance,
+    ProcessConformance,
+    StoreMachine,
+)
+from twofa.testing.awaited import Blocking, EventLoop
+from twofa.testing.racing import restless_threads
+from twofa.testing.samples import LOOKALIKES, NOW, event, numbers, stored, version
 from valkey_server import HOST, ValkeyServer, valkey_cluster, valkey_server
 
 if TYPE_CHECKING:
@@ -101,120 +109,166 @@ def store(client: redis.Redis, prefix: str) -> RedisStore:
 # --- the laws ------------------------------------------------------------------------------------------------------
 
 
-class Loop:
-    """An event loop in a thread of its own, and asynchronous stores called like blocking ones through it."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
-
-    def run(self, call: Coroutine[Any, Any, Any]) -> Any:
-        """Run it to its end and return its value."""
-        return asyncio.run_coroutine_threadsafe(call, self._loop).result(60)
-
-    def close(self) -> None:
-        """End the loop."""
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(60)
-        self._loop.close()
-
-
-class Awaited:
-    """An asynchronous store called like a blocking one, many calls at once in one loop."""
-
-    def __init__(self, store: AsyncRedisStore, loop: Loop) -> None:
-        self.store, self._loop = store, loop
-
-    def load(self, *arguments: Any) -> Any:
-        return self._loop.run(self.store.load(*arguments))
-
-    def swap(self, *arguments: Any) -> Any:
-        return self._loop.run(self.store.swap(*arguments))
-
-    def events(self, *arguments: Any) -> Any:
-        return self._loop.run(self.store.events(*arguments))
-
-    def events_after(self, cursor: str = "", limit: int = 100) -> Any:
-        return self._loop.run(self.store.events_after(cursor, limit))
-
-    def prune_events(self, *arguments: Any) -> Any:
-        return self._loop.run(self.store.prune_events(*arguments))
-
-    def user_ids(self, after: str = "", limit: int = 100) -> Any:
-        return self._loop.run(self.store.user_ids(after, limit))
-
-
-class RedisLaws(OutboxLaws, ListingLaws):
-    """The laws on a server that is there already."""
-
-    @pytest.fixture(autouse=True)
-    def _prepare(self, server: ValkeyServer, prefix: str, closing: ExitStack) -> None:
-        self.prefix, self.closing = prefix, closing
-        self.make_client = lambda: closing.enter_context(redis.Redis.from_url(server.url))
-
-    def make_store(self) -> Any:
-        return RedisStore(self.make_client(), prefix=self.prefix)
-
-    def make_peer(self, store: Any) -> Any:  # the data is on the server
-        return self.make_store()
-
-
-class TestRedisStore(RedisLaws):
-    """`RedisStore` keeps the laws on one server."""
-
-
-class TestRedisStoreOnACluster(RedisLaws):
-    """`RedisStore` keeps the laws on a cluster."""
-
-    @pytest.fixture(autouse=True)
-    def _prepare(self, cluster: list[ValkeyServer], prefix: str, closing: ExitStack) -> None:
-        self.prefix, self.closing = prefix, closing
-        self.make_client = lambda: closing.enter_context(redis.RedisCluster(host=HOST, port=cluster[0].port))
-
-
-class AsyncRedisLaws(RedisLaws):
-    """The same for the asynchronous store."""
-
-    @pytest.fixture(autouse=True)
-    def _prepare(self, server: ValkeyServer, prefix: str, closing: ExitStack) -> None:
-        self.prefix, self.closing = prefix, closing
-        self.make_client = lambda: redis.asyncio.Redis.from_url(server.url)
-        self.loop = Loop()
-        closing.callback(self.loop.close)
-
-    def make_store(self) -> Any:
-        client = self.make_client()
-        self.closing.callback(lambda: self.loop.run(client.aclose()))
-        return Awaited(AsyncRedisStore(client, prefix=self.prefix), self.loop)
-
-
-class TestAsyncRedisStore(AsyncRedisLaws):
-    """`AsyncRedisStore` keeps the laws on one server."""
-
-
-class TestAsyncRedisStoreOnACluster(AsyncRedisLaws):
-    """`AsyncRedisStore` keeps the laws on a cluster."""
-
-    @pytest.fixture(autouse=True)
-    def _prepare(self, cluster: list[ValkeyServer], prefix: str, closing: ExitStack) -> None:
-        self.prefix, self.closing = prefix, closing
-        self.make_client = lambda: redis.asyncio.RedisCluster(host=HOST, port=cluster[0].port)
-        self.loop = Loop()
-        closing.callback(self.loop.close)
-
-
-# --- P1 and P2: races ----------------------------------------------------------------------------------------------
-
-
 def open_store(url: str, prefix: str) -> RedisStore:
     """Open a store in any process."""
     return RedisStore(redis.Redis.from_url(url), prefix=prefix)
 
 
-def open_store_on_cluster(port: int, prefix: str) -> RedisStore:
-    """Open a store on a cluster in any process."""
-    return RedisStore(redis.RedisCluster(host=HOST, port=port), prefix=prefix)
+class TestRedisStore(
+    OutboxConformance, ListingConformance, ProcessConformance, HostTransactionConformance, FailureConformance
+):
+    """`RedisStore` keeps the laws on one server."""
+
+    @pytest.fixture(autouse=True)
+    def _prepare(self, server: ValkeyServer, prefix: str, closing: ExitStack) -> None:
+        self.prefix, self.url = prefix, server.url
+        self.make_client = lambda: closing.enter_context(redis.Redis.from_url(server.url))
+
+    def make_store(self):
+        return RedisStore(self.make_client(), prefix=self.prefix)
+
+    def make_peer(self, store):
+        return self.make_store()
+
+    def make_opener(self, store):
+        return partial(open_store, self.url, self.prefix)
+
+    @contextmanager
+    def host_transaction(self, store):
+        with store._client.pipeline(transaction=True) as transaction:
+            transaction.watch("something")
+            transaction.multi()
+            transaction.set("something", "else")
+            yield
+            transaction.reset()
+
+    def cut_off(self, store):
+        spoil(store._client, self.prefix)
+
+
+class TestRedisStoreOnACluster(OutboxConformance, ListingConformance):
+    """`RedisStore` keeps the laws on a cluster."""
+
+    @pytest.fixture(autouse=True)
+    def _prepare(self, cluster: list[ValkeyServer], prefix: str, closing: ExitStack) -> None:
+        self.prefix, self.port = prefix, cluster[0].port
+        self.make_client = lambda: closing.enter_context(redis.RedisCluster(host=HOST, port=self.port))
+
+    def make_store(self):
+        return RedisStore(self.make_client(), prefix=self.prefix)
+
+    def make_peer(self, store):
+        return self.make_store()
+
+
+class TestAsyncRedisStore(
+    AsyncOutboxConformance,
+    AsyncListingConformance,
+    AsyncHostTransactionConformance,
+    AsyncFailureConformance,
+):
+    """`AsyncRedisStore` keeps the laws on one server."""
+
+    @pytest.fixture(autouse=True)
+    def _prepare(self, server: ValkeyServer, prefix: str, loop: EventLoop, closing: ExitStack) -> Any:
+        self.prefix, self.url, self.clients = prefix, server.url, []
+        yield
+        for client in self.clients:
+            loop.run(client.aclose())
+
+    async def make_store(self):
+        self.clients.append(redis.asyncio.Redis.from_url(self.url))
+        return await AsyncRedisStore.open(self.clients[-1], prefix=self.prefix)
+
+    async def make_peer(self, store):
+        return await self.make_store()
+
+    @asynccontextmanager
+    async def host_transaction(self, store):
+        async with store._client.pipeline(transaction=True) as transaction:
+            await transaction.watch("something")
+            transaction.multi()
+            transaction.set("something", "else")
+            yield
+            await transaction.reset()
+
+    def cut_off(self, store):
+        with redis.Redis.from_url(self.url) as client:
+            spoil(client, self.prefix)
+
+
+class TestAsyncRedisStoreOnACluster(AsyncOutboxConformance, AsyncListingConformance):
+    """`AsyncRedisStore` keeps the laws on a cluster."""
+
+    @pytest.fixture(autouse=True)
+    def _prepare(self, cluster: list[ValkeyServer], prefix: str, loop: EventLoop, closing: ExitStack) -> Any:
+        self.prefix, self.port, self.clients = prefix, cluster[0].port, []
+        yield
+        for client in self.clients:
+            loop.run(client.aclose())
+
+    def make_store(self):
+        self.clients.append(redis.asyncio.RedisCluster(host=HOST, port=self.port))
+        return AsyncRedisStore(self.clients[-1], prefix=self.prefix)
+
+    def make_peer(self, store):
+        return self.make_store()
+
+
+def spoil(client: redis.Redis, prefix: str) -> None:
+    """Put something in the place of the user's record that is none."""
+    client.set(Keys(prefix).of(f"user:{USER}", USER), "no hash")
+
+
+class RedisMachine(StoreMachine):
+    """`RedisStore` beside the model, on one server, each sequence under a prefix of its own."""
+
+    url = ""
+
+    def make_store(self):
+        self.prefix, self.client = next(_prefixes), redis.Redis.from_url(self.url)
+        return RedisStore(self.client, prefix=self.prefix)
+
+    def make_peer(self, store):
+        return RedisStore(self.client, prefix=self.prefix)
+
+    def teardown(self):
+        super().teardown()
+        self.client.close()
+
+
+class AsyncClusterMachine(AsyncStoreMachine):
+    """`AsyncRedisStore` beside the model, on a cluster."""
+
+    port = 0
+
+    def make_store(self):
+        self.prefix, self.client = next(_prefixes), redis.asyncio.RedisCluster(host=HOST, port=self.port)
+        return AsyncRedisStore(self.client, prefix=self.prefix)
+
+    def make_peer(self, store):
+        return AsyncRedisStore(self.client, prefix=self.prefix)
+
+    def teardown(self):
+        self.loop.run(self.client.aclose())
+        super().teardown()
+
+
+def test_the_store_does_what_the_model_does(server: ValkeyServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever sequence Hypothesis thinks of, both handles show what the model holds."""
+    monkeypatch.setattr(RedisMachine, "url", server.url)
+    run_state_machine_as_test(RedisMachine, settings=settings(max_examples=5, stateful_step_count=20))
+
+
+def test_the_store_on_a_cluster_does_what_the_model_does(
+    cluster: list[ValkeyServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same on a cluster, awaiting."""
+    monkeypatch.setattr(AsyncClusterMachine, "port", cluster[0].port)
+    run_state_machine_as_test(AsyncClusterMachine, settings=settings(max_examples=2, stateful_step_count=15))
+
+
+# --- P1 and P2: races ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("method", ["totp", "recovery_code"])
@@ -331,11 +385,11 @@ def test_the_driver_as_it_comes_sends_a_swap_again(
     proxy = closing.enter_context(proxy_to((HOST, server.port)))
     cut_off: Any
     if asynchronous:
-        loop = Loop()
+        loop = EventLoop()
         closing.callback(loop.close)
         client = redis.asyncio.Redis(host=HOST, port=proxy.port)
         closing.callback(lambda: loop.run(client.aclose()))
-        cut_off = Awaited(AsyncRedisStore(client, prefix=prefix), loop)
+        cut_off = Blocking(AsyncRedisStore(client, prefix=prefix), loop)
     else:
         cut_off = RedisStore(closing.enter_context(redis.Redis(host=HOST, port=proxy.port)), prefix=prefix)
     for change in (
@@ -347,27 +401,6 @@ def test_the_driver_as_it_comes_sends_a_swap_again(
         assert cut_off.swap(USER, change) is True
     assert 3 == proxy.cuts
     assert (None, [3]) == (store.load(USER), numbers(store))
-
-
-def test_a_cancelled_swap_leaves_old_or_new(server: ValkeyServer, store: RedisStore, prefix: str) -> None:
-    """A task that is cancelled while it waits for the answer leaves a store that goes on, and a record that is whole."""
-
-    async def main() -> None:
-        async with redis.asyncio.Redis.from_url(server.url) as client:
-            own = await AsyncRedisStore.open(client, prefix=prefix)
-            await own.swap(USER, Change(None, stored(0)))
-            for number in range(1, 20):
-                held = await own.load(USER)
-                assert held is not None
-                task = asyncio.create_task(own.swap(USER, Change(held.version, stored(number))))
-                for _ in range(number % 5):
-                    await asyncio.sleep(0)
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
-                assert await own.load(USER) in (held, stored(number))
-
-    asyncio.run(main())
-    assert store.load(USER) is not None
 
 
 # a swap that is sent twice
@@ -425,9 +458,12 @@ def test_what_was_acknowledged_outlives_a_killed_server(prefix: str) -> None:
         enough = threading.Semaphore(0)
 
         def sign_in(user_id: str) -> Any:
-            outcome = outcome_of(lambda: face.verify(user_id, secrets[user_id][0]))
-            enough.release()
-            return outcome
+            try:
+                return outcome_of(lambda: face.verify(user_id, secrets[user_id][0]))
+            except redis.ConnectionError:  # before anything was done: the record could not be loaded
+                return "ConnectionError"
+            finally:
+                enough.release()
 
         with ThreadPoolExecutor(8) as pool, restless_threads():
             under_load = [pool.submit(sign_in, user_id) for user_id in users]
