@@ -23,17 +23,18 @@ import valkey.asyncio
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 from redis.backoff import NoBackoff
+from redis.cluster import LoadBalancingStrategy
 from redis.retry import Retry
 
-from interleave import Scene, attempt, state_of, told
+from interleave import Scene, attempt, told
 from proxy import proxy_to
-from support import FAST, USER, Clock, World
+from support import USER, Clock, World
 from test_crash import CASES, Judge, face_on
 from test_races import NOW as RACE_NOW
 from test_races import enrolled, guess_in_parallel, race_processes, race_threads
 from test_races import face_on as race_face_on
-from twofa import Change, TwoFactor, Verification
-from twofa.errors import CodeReused, OutcomeUnknown
+from twofa import Change
+from twofa.errors import OutcomeUnknown
 from twofa.stores.redis import AsyncRedisStore, RedisStore, scripts
 from twofa.stores.redis.clients import judge
 from twofa.stores.redis.cursors import SHARDS
@@ -43,7 +44,6 @@ from twofa.testing import (
     AsyncHostTransactionConformance,
     AsyncListingConformance,
     AsyncOutboxConformance,
-    AsyncProcessConformance,
     AsyncStoreMachine,
     FailureConformance,
     HostTransactionConformance,
@@ -58,7 +58,7 @@ from twofa.testing.samples import LOOKALIKES, NOW, event, numbers, stored, versi
 from valkey_server import HOST, ValkeyServer, valkey_cluster, valkey_server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator
+    from collections.abc import Callable, Iterator
 
     from proxy import Proxy
 
@@ -472,7 +472,7 @@ def test_what_was_acknowledged_outlives_a_killed_server(prefix: str) -> None:
             server.kill()
             first = [future.result() for future in under_load]
         server.start()
-        second = [outcome_of(lambda: face.verify(user_id, secrets[user_id][0])) for user_id in users]
+        second = [outcome_of(partial(face.verify, user_id, secrets[user_id][0])) for user_id in users]
 
         assert {"Verification", "OutcomeUnknown", "ConnectionError"} >= set(first)
         assert 32 <= first.count("Verification") < len(users)
@@ -483,3 +483,474 @@ def test_what_was_acknowledged_outlives_a_killed_server(prefix: str) -> None:
             assert (user_id, 1) == (user_id, len(accepted))
         outbox = Counter(entry.event.user_id for entry in store.events_after(limit=10_000))
         assert {user_id: len(store.events(user_id)) for user_id in users} == outbox
+
+
+# --- what asynchronous replication, eviction and a full server mean ------------------------------------------------
+
+
+def answers(client: Any, prefix: str) -> list[str]:
+    """Return how a store on a client answers a load and a swap, or the error's name."""
+    store = RedisStore(client, prefix=prefix, allow_eviction=True)
+    said: list[str] = []
+    for call in (lambda: store.load(USER), lambda: store.swap(USER, Change(None, stored(9)))):
+        try:
+            said.append(repr(call()))
+        except redis.ResponseError as error:
+            said.append(type(error).__name__)
+    return said
+
+
+def test_a_replica_tells_nothing(prefix: str) -> None:
+    """Neither is a store made on a replica, nor does one read there after its primary has become a replica."""
+    with (
+        valkey_server() as primary,
+        valkey_server() as other,
+        redis.Redis.from_url(primary.url) as client,
+    ):
+        store = RedisStore(client, prefix=prefix)
+        assert store.swap(USER, Change(None, stored(1), (event(1),)))
+        client.replicaof(HOST, other.port)
+        with pytest.raises(redis.exceptions.ReadOnlyError):
+            store.load(USER)
+        for call in (
+            lambda: store.swap(USER, Change(version(1), stored(2))),
+            lambda: store.events(USER),
+            store.events_after,
+            store.user_ids,
+            lambda: store.prune_events(NOW),
+        ):
+            with pytest.raises(redis.exceptions.ReadOnlyError):
+                call()
+        with pytest.raises(RuntimeError, match="the server is a replica: point the client at the primary"):
+            RedisStore(client, prefix=prefix)
+
+
+def test_a_failover_loses_what_was_not_replicated(prefix: str) -> None:
+    """The fact that the documentation warns of: a replica that takes over too early has a spent code as good."""
+    with (
+        valkey_server(repl_diskless_sync_delay="0") as primary,
+        valkey_server(replicaof=f"{HOST} {primary.port}") as replica,
+        redis.Redis.from_url(primary.url) as client,
+        redis.Redis.from_url(replica.url) as successor,
+    ):
+        replica.wait_for("Finished with success")
+        store = RedisStore(client, prefix=prefix)
+        ((code, _),) = enrolled(store, [USER])
+        assert 1 == client.wait(1, 60_000)
+        successor.replicaof("NO", "ONE")  # the replica is cut off, and gets nothing any more
+        assert "Verification" == outcome_of(lambda: race_face_on(store, Clock(RACE_NOW)).verify(USER, code))
+        primary.kill()
+        again = race_face_on(RedisStore(successor, prefix=prefix), Clock(RACE_NOW))
+        assert "Verification" == outcome_of(lambda: again.verify(USER, code))
+        assert "CodeReused" == outcome_of(lambda: again.verify(USER, code))
+
+
+def test_a_primary_that_must_have_replicas_refuses_without_them(prefix: str) -> None:
+    """With min-replicas-to-write a primary that was left alone accepts nothing, and says so."""
+    with (
+        valkey_server(min_replicas_to_write="1") as server,
+        redis.Redis.from_url(server.url) as client,
+    ):
+        assert ["ResponseError", "ResponseError"] == answers(client, prefix)
+        client.config_set("min-replicas-to-write", 0)
+        assert RedisStore(client, prefix=prefix).load(USER) is None
+
+
+def test_a_full_server_raises_and_changes_nothing(prefix: str) -> None:
+    """Without memory a swap raises, and what is there can still be read and erased."""
+    with valkey_server() as server, redis.Redis.from_url(server.url) as client:
+        store = RedisStore(client, prefix=prefix)
+        store.swap(USER, Change(None, stored(1), (event(1),)))
+        client.config_set("maxmemory", 1)
+        with pytest.raises(redis.exceptions.OutOfMemoryError):
+            store.swap(USER, Change(version(1), stored(2), (event(2),)))
+        assert (stored(1), [1], 1) == (store.load(USER), numbers(store), len(store.events_after()))
+        assert (USER,) == store.user_ids()
+        assert 1 == store.prune_events(NOW + timedelta(days=1))
+
+
+@pytest.mark.parametrize("policy", ["allkeys-lru", "allkeys-random", "volatile-ttl"])
+def test_an_evicting_server_is_refused(policy: str, prefix: str) -> None:
+    """A server that may drop a record is refused, by both faces, unless it is allowed."""
+    with valkey_server(maxmemory_policy=policy) as server, redis.Redis.from_url(server.url) as client:
+        with pytest.raises(RuntimeError, match=rf"maxmemory-policy {policy}.*allow_eviction=True"):
+            RedisStore(client, prefix=prefix)
+        assert RedisStore(client, prefix=prefix, allow_eviction=True).load(USER) is None
+
+        async def main() -> None:
+            async with redis.asyncio.Redis.from_url(server.url) as own:
+                with pytest.raises(RuntimeError, match=f"maxmemory-policy {policy}"):
+                    await AsyncRedisStore.open(own, prefix=prefix)
+                lazy = AsyncRedisStore(own, prefix=prefix)
+                for _ in range(2):
+                    with pytest.raises(RuntimeError, match=f"maxmemory-policy {policy}"):
+                        await lazy.load(USER)
+                with pytest.raises(RuntimeError, match=f"maxmemory-policy {policy}"):
+                    await lazy.swap(USER, Change(None, stored(1)))
+                allowed = await AsyncRedisStore.open(own, prefix=prefix, allow_eviction=True)
+                assert await allowed.load(USER) is None
+
+        asyncio.run(main())
+
+
+def test_every_node_of_a_cluster_is_asked(cluster: list[ValkeyServer], prefix: str, closing: ExitStack) -> None:
+    """One node that evicts is enough to be refused, whichever it is."""
+    client = closing.enter_context(redis.RedisCluster(host=HOST, port=cluster[0].port))
+    for node in cluster:
+        own = closing.enter_context(redis.Redis.from_url(node.url))
+        own.config_set("maxmemory-policy", "allkeys-lfu")
+        closing.callback(own.config_set, "maxmemory-policy", "noeviction")
+        with pytest.raises(RuntimeError, match="maxmemory-policy allkeys-lfu"):
+            RedisStore(client, prefix=prefix)
+        own.config_set("maxmemory-policy", "noeviction")
+    RedisStore(client, prefix=prefix)
+
+
+@pytest.mark.parametrize(
+    ("info", "words"),
+    [
+        ({"redis_version": "6.2.14"}, "the server is Redis 6.2.14, and the store needs Redis 7 or Valkey"),
+        ({}, "the server is Redis 0, and"),
+        ({"redis_version": "8.0.1", "role": "slave"}, "the server is a replica"),
+        ({"redis_version": "7.2.4", "role": "master"}, "maxmemory-policy None"),
+    ],
+)
+def test_a_server_that_is_unfit_or_does_not_say_is_refused(info: dict[str, object], words: str) -> None:
+    """An old server is refused by its version, and one that does not tell its policy as one that evicts."""
+    with pytest.raises(RuntimeError, match=words):
+        judge(info)
+
+
+# --- clients -------------------------------------------------------------------------------------------------------
+
+
+def refusal(kind: Any, client: Any) -> str:
+    """Return the message with which a client is refused."""
+    with pytest.raises(TypeError) as refused:
+        kind(client)
+    return str(refused.value)
+
+
+def test_a_transaction_of_the_host_is_refused(
+    client: redis.Redis, cluster: list[ValkeyServer], closing: ExitStack
+) -> None:
+    """A pipeline is refused, with the reason: what it would take along must not be given up with it."""
+    on_cluster = closing.enter_context(redis.RedisCluster(host=HOST, port=cluster[0].port))
+    for pipeline in (client.pipeline(), client.pipeline(transaction=False), on_cluster.pipeline()):
+        assert "not a pipeline" in refusal(RedisStore, pipeline)
+        assert "undo the count of a refused code" in refusal(RedisStore, pipeline)
+    asynchronous = redis.asyncio.Redis()
+    assert "not a pipeline" in refusal(AsyncRedisStore, asynchronous.pipeline())
+
+
+def test_only_a_client_of_the_right_kind_is_taken(client: redis.Redis, server: ValkeyServer) -> None:
+    """What is no client is refused, and a client that is for the other face is sent there."""
+    for wrong in (None, server.url, client.connection_pool, client.pubsub(), object()):
+        assert "RedisStore takes a redis.Redis or redis.RedisCluster, not" in refusal(RedisStore, wrong)
+        assert "takes a redis.asyncio.Redis or" in refusal(AsyncRedisStore, wrong)
+    assert "a client that is blocking: this one is for AsyncRedisStore" in refusal(RedisStore, redis.asyncio.Redis())
+    assert "a client that is asynchronous: this one is for RedisStore" in refusal(AsyncRedisStore, client)
+
+
+def test_a_single_connection_is_refused(server: ValkeyServer, closing: ExitStack) -> None:
+    """A client with one connection may have a transaction open on it."""
+    single = closing.enter_context(redis.Redis(host=HOST, port=server.port, single_connection_client=True))
+    assert "has a single connection" in refusal(RedisStore, single)
+    assert "has a single connection" in refusal(AsyncRedisStore, redis.asyncio.Redis(single_connection_client=True))
+
+
+def test_a_client_of_replicas_is_refused() -> None:
+    """What Sentinel gives for reading is refused."""
+    sentinel = redis.Sentinel([(HOST, 1)])
+    assert "Sentinel.master_for()" in refusal(RedisStore, sentinel.slave_for("service"))
+    RedisStore(sentinel.master_for("service"), allow_eviction=True)
+
+
+def test_an_answer_that_is_none_is_no_acceptance(client: redis.Redis, prefix: str) -> None:
+    """P1: what a server says inside a transaction that the host has begun by hand reads as neither yes nor no."""
+
+    class Queueing(redis.Redis):
+        def execute_command(self, *words: Any, **options: Any) -> Any:
+            return b"QUEUED"
+
+    with Queueing(connection_pool=client.connection_pool) as queueing:
+        store = RedisStore(queueing, prefix=prefix, allow_eviction=True)
+        with pytest.raises(RuntimeError, match=r"answered a swap with b'QUEUED'.*transaction of yours"):
+            store.swap(USER, Change(None, stored(1)))
+
+
+@pytest.mark.parametrize("prefix", ["", "a{b", "a}", "a b", "caf\u00e9", "x\n", "x" * 65])
+def test_a_prefix_that_could_mislead_is_refused(prefix: str, client: redis.Redis) -> None:
+    """A brace in the prefix would decide about the node, and a name has to be one that can be typed."""
+    with pytest.raises(ValueError, match="prefix must be 1 to 64 ASCII characters without spaces and braces, not '"):
+        RedisStore(client, prefix=prefix)
+
+
+def test_a_prefix_is_text(client: redis.Redis) -> None:
+    """Bytes are refused by name."""
+    wrong: Any = b"twofa"
+    with pytest.raises(TypeError, match="prefix must be a str, not bytes"):
+        RedisStore(client, prefix=wrong)
+
+
+@pytest.mark.parametrize("options", [{}, {"decode_responses": True}, {"protocol": 3}, {"encoding": "latin-1"}])
+@pytest.mark.parametrize("kind", [redis.Redis, valkey.Valkey])
+def test_every_client_speaks_the_same(
+    kind: Any, options: dict[str, Any], server: ValkeyServer, store: RedisStore, prefix: str
+) -> None:
+    """Whatever a client decodes for others, whichever protocol it speaks and whoever it is by, the data are the same."""
+    with kind.from_url(server.url, **options) as client:
+        own = RedisStore(client, prefix=prefix)
+        for number, user_id in enumerate(LOOKALIKES[:20]):
+            assert own.swap(user_id, Change(None, stored(number), (event(number, user_id),)))
+            assert stored(number) == own.load(user_id) == store.load(user_id)
+            assert own.events(user_id) == store.events(user_id)
+        assert (store.user_ids(), store.events_after()) == (own.user_ids(), own.events_after())
+
+
+@pytest.mark.parametrize("kind", [valkey.asyncio.Valkey, valkey.asyncio.ValkeyCluster, redis.asyncio.RedisCluster])
+def test_every_asynchronous_client_speaks_the_same(kind: Any, cluster: list[ValkeyServer], prefix: str) -> None:
+    """The same for the asynchronous clients; Redis and Valkey have classes of their own."""
+
+    async def main(port: int) -> None:
+        async with kind(host=HOST, port=port, decode_responses=True) as client:
+            store = await AsyncRedisStore.open(client, prefix=prefix)
+            await client.script_flush()
+            assert await store.swap(USER, Change(None, stored(1), (event(1),)))
+            assert (stored(1), (event(1),)) == (await store.load(USER), await store.events(USER))
+
+    with valkey_server() as single:
+        asyncio.run(main(cluster[0].port if "Cluster" in kind.__name__ else single.port))
+
+
+def test_a_cluster_client_that_prefers_replicas_reads_the_primary(
+    cluster: list[ValkeyServer], prefix: str, closing: ExitStack
+) -> None:
+    """What a store reads it reads as a write, which no client sends to a replica."""
+    client = closing.enter_context(
+        redis.RedisCluster(
+            host=HOST, port=cluster[0].port, load_balancing_strategy=LoadBalancingStrategy.ROUND_ROBIN_REPLICAS
+        )
+    )
+    store = RedisStore(client, prefix=prefix)
+    assert store.swap(USER, Change(None, stored(1)))
+    assert stored(1) == store.load(USER)
+    assert not {"EVALSHA", "EVAL"} & set(redis.commands.READ_COMMANDS)
+
+
+def test_a_server_that_forgot_the_scripts_is_told_them_again(
+    client: redis.Redis, store: RedisStore, cluster: list[ValkeyServer], prefix: str, closing: ExitStack
+) -> None:
+    """After a flush, a restart or a failover the next call brings its script along, on every node."""
+    store.swap(USER, Change(None, stored(1), (event(1),)))
+    client.script_flush()
+    assert store.swap(USER, Change(version(1), stored(2), (event(2),)))
+    client.script_flush()
+    assert (stored(2), [1, 2]) == (store.load(USER), numbers(store))
+    nodes = closing.enter_context(redis.RedisCluster(host=HOST, port=cluster[0].port))
+    spread = RedisStore(nodes, prefix=prefix)
+    each = [closing.enter_context(redis.Redis.from_url(node.url)) for node in cluster]
+    for number, user_id in enumerate(LOOKALIKES[:10]):
+        for node in each:
+            node.script_flush()
+        assert spread.swap(user_id, Change(None, stored(number)))
+        assert stored(number) == spread.load(user_id)
+
+
+def test_a_store_tells_its_prefix_and_no_password(client: redis.Redis) -> None:
+    """The representation of a store can be logged."""
+    assert "RedisStore(prefix='app')" == repr(RedisStore(client, prefix="app"))
+    assert "AsyncRedisStore(prefix='app')" == repr(AsyncRedisStore(redis.asyncio.Redis(), prefix="app"))
+
+
+# --- what is kept, and the outbox ----------------------------------------------------------------------------------
+
+
+def test_all_keys_of_a_user_are_in_one_slot_and_go_with_the_user(
+    client: redis.Redis, store: RedisStore, prefix: str
+) -> None:
+    """Braces in an id decide about nothing, and after a delete no key and no event has the id any more."""
+    for user_id in ("{twofa:00}", "}{", "{}", "{", "a{b}c", "caf\u00e9 {"):
+        store.swap(user_id, Change(None, stored(1), (event(1, user_id),)))
+        slots = {client.execute_command("CLUSTER", "KEYSLOT", key) for key in client.keys(f"{{{prefix}:*")}
+        shard = Keys(prefix).of("", user_id).decode()
+        named = [key.decode() for key in client.keys(f"{{{prefix}:*") if not key.startswith(f"{shard}done:".encode())]
+        assert sorted(
+            f"{shard}{what}" for what in (f"user:{user_id}", f"trail:{user_id}", "events", "users")
+        ) == sorted(named)
+        assert 1 == len(slots)
+        store.swap(user_id, Change(version(1), None))
+        assert {f"{shard}events"} == {key.decode() for key in client.keys(f"{{{prefix}:*") if b":done:" not in key}
+        assert 0 == client.xlen(f"{shard}events")
+        client.delete(*client.keys(f"{{{prefix}:*"))
+
+
+def test_a_record_is_a_hash_and_an_event_an_entry(client: redis.Redis, store: RedisStore, prefix: str) -> None:
+    """What is kept can be read with any client, as the documentation says it."""
+    store.swap(USER, Change(None, stored(1), (event(7),)))
+    keys = Keys(prefix)
+    assert {b"version": version(1).encode(), b"document": b"document 1"} == client.hgetall(
+        keys.of(f"user:{USER}", USER)
+    )
+    ((entry_id, fields),) = client.xrange(keys.of("events", USER))
+    assert {
+        b"user": b"user-42",
+        b"at": b"1800000007",
+        b"kind": b"code_accepted",
+        b"detail": b'{"number":7}',
+        b"source": b"192.0.2.1",
+    } == fields
+    assert {entry_id} == client.smembers(keys.of(f"trail:{USER}", USER))
+    assert [USER.encode()] == client.zrange(keys.of("users", USER), 0, -1)
+
+
+def in_shard(shard: int, among: int = 1000) -> str:
+    """Return a user id whose events are in a shard."""
+    return next(f"u{n}" for n in range(among) if Keys("x").of("", f"u{n}").startswith(f"{{x:{shard:02}}}".encode()))
+
+
+class Interfering(redis.Redis):
+    """A client during one of whose reads something else happens."""
+
+    before: tuple[bytes, Callable[[], None]] | None = None
+
+    def execute_command(self, *words: Any, **options: Any) -> Any:
+        if self.before is not None and words[0] == "EVALSHA" and self.before[0] in words:
+            (_, happen), self.before = self.before, None
+            happen()
+        return super().execute_command(*words, **options)
+
+
+def test_a_page_has_nothing_that_an_earlier_event_is_missing_before(
+    store: RedisStore, server: ValkeyServer, prefix: str, closing: ExitStack
+) -> None:
+    """Of two swaps that fall between the reads of two streams, the later one waits until the earlier one is seen."""
+    client = closing.enter_context(Interfering.from_url(server.url))
+    reader = RedisStore(client, prefix=prefix)
+    users = [in_shard(0), in_shard(9)]
+    first = in_shard(4)
+    store.swap(first, Change(None, stored(1), (event(0, first),)))
+
+    def meanwhile() -> None:
+        for number, user_id in enumerate(users, 1):
+            assert store.swap(user_id, Change(None, stored(1), (event(number, user_id),)))
+
+    client.before = (Keys(prefix).of_shard(5, "events"), meanwhile)
+    page = reader.events_after()
+    assert [event(0, first)] == [entry.event for entry in page]
+    rest = reader.events_after(page[-1].cursor)
+    assert [event(number, user_id) for number, user_id in enumerate(users, 1)] == [entry.event for entry in rest]
+
+
+def test_a_clock_that_was_set_back_holds_nothing_up(client: redis.Redis, store: RedisStore, prefix: str) -> None:
+    """In a stream that is ahead of the clock events go on in order, and are handed on at once, each of them once."""
+    ahead, usual = in_shard(3), in_shard(7)
+    far_off = 4_000_000_000_000_000
+    client.xadd(Keys(prefix).of("events", ahead), {"user": "gone"}, id=f"{far_off}-5")
+    client.xdel(Keys(prefix).of("events", ahead), f"{far_off}-5")
+    for number in range(3):
+        for user_id in (ahead, usual):
+            expected = version(number) if number else None
+            assert store.swap(user_id, Change(expected, stored(number + 1), (event(number, user_id),)))
+    assert [0, 1, 2] == numbers(store, ahead)
+    assert [f"{far_off}-{6 + number}".encode() for number in range(3)] == sorted(
+        client.smembers(Keys(prefix).of(f"trail:{ahead}", ahead))
+    )
+    assert 6 == len(store.events_after())
+    read, cursor = [], ""
+    while page := store.events_after(cursor, 1):
+        read += [entry.event for entry in page]
+        cursor = page[-1].cursor
+    assert [event(number, user_id) for user_id in (usual, ahead) for number in range(3)] == read
+    store.swap(usual, Change(version(3), stored(4), (event(9, usual),)))
+    assert [event(9, usual)] == [entry.event for entry in store.events_after(cursor)]
+
+
+def test_many_events_of_one_swap_keep_their_order(store: RedisStore) -> None:
+    """Ids are read as numbers: the tenth event of a swap comes after the second."""
+    store.swap(USER, Change(None, stored(1), tuple(event(number) for number in range(25))))
+    assert list(range(25)) == numbers(store)
+    assert list(range(25)) == [entry.event.detail["number"] for entry in store.events_after()]
+
+
+def test_old_events_are_erased_a_few_hundred_at_a_time(client: redis.Redis, store: RedisStore, prefix: str) -> None:
+    """Pruning a long stream takes several scripts, erases all that is old and nothing else, and leaves no trail behind."""
+    for number in range(3):
+        expected = version(number) if number else None
+        happened = tuple(event(300 * number + n) for n in range(300))
+        assert store.swap(USER, Change(expected, stored(number + 1), happened))
+    assert 700 == store.prune_events(NOW + timedelta(seconds=700))
+    assert list(range(700, 900)) == numbers(store)
+    assert 200 == client.scard(Keys(prefix).of(f"trail:{USER}", USER))
+    assert 200 == store.prune_events(NOW + timedelta(days=1))
+    assert 0 == client.exists(Keys(prefix).of(f"trail:{USER}", USER))
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        "." * (SHARDS - 2),
+        "." * SHARDS,
+        "0" + "." * (SHARDS - 1),
+        "01" + "." * (SHARDS - 1),
+        "1-0" + "." * (SHARDS - 1),
+        "1-" + "." * (SHARDS - 1),
+        "-1-1" + "." * (SHARDS - 1),
+        "A" + "." * (SHARDS - 1),
+        "1_0" + "." * (SHARDS - 1),
+        " 1" + "." * (SHARDS - 1),
+        "\u0661" + "." * (SHARDS - 1),
+        "g" + "." * (SHARDS - 1),
+        "8" + "0" * 15 + "." * (SHARDS - 1),
+        "1-8" + "0" * 15 + "." * (SHARDS - 1),
+        "f" * 600 + "." * (SHARDS - 1),
+        "." * (SHARDS - 1) + "\n",
+    ],
+)
+def test_a_cursor_is_written_in_one_way_only(cursor: str, store: RedisStore) -> None:
+    """What looks like a cursor, and is none that the store would write, is refused."""
+    with pytest.raises(ValueError, match="is no cursor of this store"):
+        store.events_after(cursor)
+
+
+def test_a_cursor_is_short_ascii(store: RedisStore) -> None:
+    """With an event in every stream, a cursor is at most 560 ASCII characters long, and usually half of it."""
+    for shard in range(SHARDS):
+        user_id = in_shard(shard)
+        store.swap(user_id, Change(None, stored(1), (event(0, user_id), event(1, user_id))))
+    entries = store.events_after()
+    assert 2 * SHARDS == len(entries)
+    assert all(entry.cursor.isascii() and len(entry.cursor) <= 280 for entry in entries)
+    widest = ".".join(["7" + "f" * 15 + "-7" + "f" * 15] * SHARDS)
+    assert (543, ()) == (len(widest), store.events_after(widest))
+
+
+@pytest.mark.parametrize("limit", [0, -1])
+def test_a_limit_of_nothing_gives_nothing(limit: int, store: RedisStore) -> None:
+    """A limit below one is an empty page."""
+    store.swap(USER, Change(None, stored(1), (event(1),)))
+    assert ((), ()) == (store.events_after(limit=limit), store.user_ids(limit=limit))
+
+
+# --- the extra -----------------------------------------------------------------------------------------------------
+
+
+def test_without_a_driver_the_import_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where neither Redis' nor Valkey's client is installed, the error names the extra; either of them will do."""
+    for name in [name for name in sys.modules if name.startswith("twofa.stores.redis")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "redis", None)
+    monkeypatch.setitem(sys.modules, "valkey", None)
+    with pytest.raises(ImportError, match=r'pip install "twofa-core\[redis\]"'):
+        import_module("twofa.stores.redis")
+    monkeypatch.setitem(sys.modules, "valkey", valkey)
+    assert import_module("twofa.stores.redis").RedisStore
+    for name in [name for name in sys.modules if name.startswith("twofa.stores.redis")]:
+        monkeypatch.delitem(sys.modules, name)
+
+
+def test_nobody_else_pays_for_it() -> None:
+    """Neither the package nor its other stores load a driver."""
+    program = "import sys, twofa, twofa.stores; twofa.stores.SQLiteStore; print('redis' in sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "False\n" == ran.stdout

@@ -9,7 +9,9 @@ from twofa.stores.trail import bad_cursor
 SHARDS = 16
 """How many streams there are. It says which of them a user's events are in, so it can never be another."""
 
-_LONGEST = SHARDS * len("ffffffffffffffff-ffffffffffffffff.")
+_LONGEST = SHARDS * len("7fffffffffffffff-7fffffffffffffff.")
+_BEYOND = 2**63
+"""More than any clock tells. After its very last number a server refuses to start."""
 
 
 class Place(NamedTuple):
@@ -54,7 +56,7 @@ def read(cursor: str) -> list[Place]:
     except ValueError:
         raise bad_cursor(cursor) from None
     # Numbers can be written in many ways, and only one of them is ours.
-    if len(places) != SHARDS or written(places) != cursor or max(map(max, places)) >= 2**64:
+    if len(places) != SHARDS or written(places) != cursor or max(map(max, places)) >= _BEYOND:
         raise bad_cursor(cursor)
     return places
 

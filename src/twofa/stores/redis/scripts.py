@@ -1,8 +1,8 @@
 """What the server does in one step: Lua scripts, each on keys of one shard, all of which are named beforehand.
 
-Every script says `#!lua` and does not say `no-writes`, those that only read included. That makes the server treat it as a
-write: a replica refuses it, so that no record is ever read where a spent code may still live. `allow-oom` lets those that
-add nothing run on a server that is full.
+Every script says `#!lua` and does not say `no-writes`, those that only read included. That makes the server treat it as
+a write: a replica refuses it, so that no record is ever read where a spent code may still live. `allow-oom` lets those
+that add nothing run on a server that is full.
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ class RedisStore(Store):
                 return end.value  # type: ignore[no-any-return]
             try:
                 reply, error = self._client.execute_command(*command.words, **_options(command)), None
-            except Exception as raised:  # noqa: BLE001
+            except Exception as raised:
                 error = raised
 
     def __repr__(self) -> str:
@@ -165,7 +165,7 @@ class AsyncRedisStore(AsyncStore):
                 return end.value  # type: ignore[no-any-return]
             try:
                 reply, error = await self._client.execute_command(*command.words, **_options(command)), None
-            except Exception as raised:  # noqa: BLE001
+            except Exception as raised:
                 error = raised
 
     def __repr__(self) -> str:

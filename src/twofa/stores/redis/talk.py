@@ -46,8 +46,8 @@ if TYPE_CHECKING:
 class Keys:
     """The names under which everything is kept.
 
-    Only the tag in braces decides about the node of a cluster. It says prefix and shard and comes first, so that braces in
-    a user's id do no harm.
+    Only the tag in braces decides about the node of a cluster. It says prefix and shard and comes first, so that braces
+    in a user's id do no harm.
     """
 
     def __init__(self, prefix: str) -> None:
@@ -142,9 +142,11 @@ def events_after(keys: Keys, cursor: str, limit: int) -> Talk[tuple[OutboxEntry,
     event with an earlier time that appears late still stands after the place in its own stream.
     """
     places = cursors.read(cursor)
+    if limit < 1:
+        return ()
     pages: list[tuple[int, list[tuple[Place, list[bytes]]]]] = []
     for shard, place in enumerate(places):
-        now, entries = yield from _call(scripts.PAGE, [keys.of_shard(shard, "events")], [place.start, max(limit, 0)])
+        now, entries = yield from _call(scripts.PAGE, [keys.of_shard(shard, "events")], [place.start, limit])
         pages.append((int(now), [(Place.of(entry_id), texts) for entry_id, texts in entries]))
     horizon = min(now for now, _ in pages)
     ready: list[tuple[Place, int, list[bytes]]] = []
@@ -154,7 +156,7 @@ def events_after(keys: Keys, cursor: str, limit: int) -> Talk[tuple[OutboxEntry,
                 break
             ready.append((place, shard, texts))
     handed_on: list[OutboxEntry] = []
-    for place, shard, texts in sorted(ready)[: max(limit, 0)]:
+    for place, shard, texts in sorted(ready)[:limit]:
         places[shard] = place
         handed_on.append(OutboxEntry(cursors.written(places), _event(texts)))
     return tuple(handed_on)
@@ -180,10 +182,12 @@ def prune_events(keys: Keys, before: datetime) -> Talk[int]:
 
 def user_ids(keys: Keys, after: str, limit: int) -> Talk[tuple[str, ...]]:
     """Read a page of the users of all shards."""
+    if limit < 1:
+        return ()
     users: list[bytes] = []
     for shard in range(SHARDS):
-        users += yield from _call(scripts.USERS, [keys.of_shard(shard, "users")], [after.encode(), max(limit, 0)])
-    return tuple(user_id.decode() for user_id in sorted(users)[: max(limit, 0)])
+        users += yield from _call(scripts.USERS, [keys.of_shard(shard, "users")], [after.encode(), limit])
+    return tuple(user_id.decode() for user_id in sorted(users)[:limit])
 
 
 # --- events in a stream --------------------------------------------------------------------------------------------
