@@ -62,7 +62,12 @@ def check_client(client: object, store: str, *, asynchronous: bool) -> None:
 def ask(nodes: Iterable[object]) -> Talk[None]:
     """Ask servers about themselves, and raise `RuntimeError` at one that would lose or has not got the last word."""
     for node in nodes:
-        judge((yield Command(("INFO",), node)))
+        try:
+            info = yield Command(("INFO",), node)
+        except Exception as error:
+            error.add_note("while asking the server whether it evicts keys: allow_eviction=True asks nothing")
+            raise
+        judge(info)
 
 
 def judge(info: Mapping[str, object]) -> None:
