@@ -84,6 +84,16 @@ def cluster() -> Iterator[list[ValkeyServer]]:
         yield nodes
 
 
+@pytest.fixture(scope="module")
+def cluster_clients(cluster: list[ValkeyServer]) -> Iterator[list[redis.RedisCluster]]:
+    """Two clients of the cluster, which it takes long to make."""
+    with (
+        redis.RedisCluster(host=HOST, port=cluster[0].port) as one,
+        redis.RedisCluster(host=HOST, port=cluster[1].port) as other,
+    ):
+        yield [one, other]
+
+
 @pytest.fixture
 def closing() -> Iterator[ExitStack]:
     """What is to be closed after the test."""
@@ -153,15 +163,14 @@ class TestRedisStoreOnACluster(OutboxConformance, ListingConformance):
     """`RedisStore` keeps the laws on a cluster."""
 
     @pytest.fixture(autouse=True)
-    def _prepare(self, cluster: list[ValkeyServer], prefix: str, closing: ExitStack) -> None:
-        self.prefix, self.port = prefix, cluster[0].port
-        self.make_client = lambda: closing.enter_context(redis.RedisCluster(host=HOST, port=self.port))
+    def _prepare(self, cluster_clients: list[redis.RedisCluster], prefix: str) -> None:
+        self.prefix, self.clients = prefix, cluster_clients
 
     def make_store(self):
-        return RedisStore(self.make_client(), prefix=self.prefix)
+        return RedisStore(self.clients[0], prefix=self.prefix)
 
     def make_peer(self, store):
-        return self.make_store()
+        return RedisStore(self.clients[1], prefix=self.prefix)
 
 
 class TestAsyncRedisStore(
@@ -280,13 +289,10 @@ def test_of_32_threads_one_is_accepted(method: str, client: redis.Redis, store: 
     race_threads(method, store, RedisStore(client, prefix=prefix), 15)
 
 
-def test_of_32_threads_on_a_cluster_one_is_accepted(cluster: list[ValkeyServer], prefix: str) -> None:
-    """P1: the same through three nodes, asked by way of two of them."""
-    with (
-        redis.RedisCluster(host=HOST, port=cluster[0].port) as one,
-        redis.RedisCluster(host=HOST, port=cluster[1].port) as other,
-    ):
-        race_threads("totp", RedisStore(one, prefix=prefix), RedisStore(other, prefix=prefix), 15)
+def test_of_32_threads_on_a_cluster_one_is_accepted(cluster_clients: list[redis.RedisCluster], prefix: str) -> None:
+    """P1: the same through three nodes, by way of two clients."""
+    store, peer = (RedisStore(client, prefix=prefix) for client in cluster_clients)
+    race_threads("totp", store, peer, 15)
 
 
 def test_of_8_processes_one_is_accepted(server: ValkeyServer, prefix: str) -> None:
