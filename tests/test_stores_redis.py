@@ -35,7 +35,7 @@ from test_docs import ROOT, run_page
 from test_races import NOW as RACE_NOW
 from test_races import enrolled, guess_in_parallel, race_processes, race_threads
 from test_races import face_on as race_face_on
-from twofa import Change
+from twofa import Change, Stored
 from twofa.errors import OutcomeUnknown
 from twofa.stores.redis import AsyncRedisStore, RedisStore, scripts
 from twofa.stores.redis.clients import judge
@@ -448,6 +448,29 @@ def test_a_swap_that_lost_may_be_sent_again(store: RedisStore, same_mark: Callab
     store.swap(USER, Change(None, stored(1)))
     same_mark("mark")
     assert [False, False] == [store.swap(USER, Change(None, stored(2))) for _ in range(2)]
+
+
+def test_a_login_costs_two_round_trips(server: ValkeyServer, store: RedisStore, prefix: str) -> None:
+    """A code is judged with one reading and one swap, and so is a wrong one."""
+    world = World("blocking", store=store)
+    phone, _ = world.enrol()
+    with behind_a_proxy(server, prefix, 0) as (proxy, counted):
+        face = race_face_on(counted, world.clock)
+        assert "InvalidCode" == outcome_of(lambda: face.verify(USER, phone.wrong_code()))
+        for code, expected in ((phone.wrong_code(), "InvalidCode"), (phone.code(), "Verification")):
+            before = proxy.round_trips
+            assert expected == outcome_of(partial(face.verify, USER, code))
+            assert 2 == proxy.round_trips - before
+
+
+def test_no_version_is_taken_for_no_record(store: RedisStore) -> None:
+    """Nor is an empty version, which the library never makes, taken for a delete."""
+    assert store.swap(USER, Change("", stored(1))) is False
+    assert store.swap(USER, Change(None, Stored("", "document"))) is True
+    assert Stored("", "document") == store.load(USER)
+    assert store.swap(USER, Change(None, stored(1))) is False
+    assert store.swap(USER, Change("", None)) is True
+    assert store.load(USER) is None
 
 
 def test_a_mark_says_nothing_of_its_user_and_goes_by_itself(

@@ -29,13 +29,14 @@ return redis.call('HMGET', KEYS[1], 'version', 'document')
 SWAP = Script("""
 #!lua
 -- KEYS: record, trail of the user, stream of the shard, users of the shard, mark of this very swap.
--- ARGV: user, version expected or '', new version or '', document, seconds that the mark stays,
--- and for each event the number of its texts, and these. Returns 1 if it happened, 0 if the version was another.
+-- ARGV: user, '=' and the version expected or '' for none, '=' and the new version or '' to delete, document, seconds
+-- that the mark stays, and for each event the number of its texts, and these. Returns 1 if it happened, 0 if the version
+-- was another.
 if redis.call('EXISTS', KEYS[5]) == 1 then
   return 1 -- this swap happened already, and its answer got lost: the driver sends it again
 end
-local held = redis.call('HGET', KEYS[1], 'version') or ''
-if held ~= ARGV[2] then
+local held = redis.call('HGET', KEYS[1], 'version')
+if (held and '=' .. held or '') ~= ARGV[2] then
   return 0
 end
 if ARGV[3] == '' then
@@ -45,7 +46,7 @@ if ARGV[3] == '' then
   redis.call('DEL', KEYS[1], KEYS[2])
   redis.call('ZREM', KEYS[4], ARGV[1])
 else
-  redis.call('HSET', KEYS[1], 'version', ARGV[3], 'document', ARGV[4])
+  redis.call('HSET', KEYS[1], 'version', string.sub(ARGV[3], 2), 'document', ARGV[4])
   redis.call('ZADD', KEYS[4], 0, ARGV[1])
 end
 -- Ids are microseconds, so that the streams of all shards can be read as one. Where the clock was set back '*' goes on

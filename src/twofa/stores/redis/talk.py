@@ -108,8 +108,8 @@ def swap(keys: Keys, user_id: str, change: Change) -> Talk[bool]:
     new = change.new
     arguments: list[str | bytes | int] = [
         user_id.encode(),
-        change.expected or "",
-        "" if new is None else new.version,
+        "" if change.expected is None else f"={change.expected}",
+        "" if new is None else f"={new.version}",
         "" if new is None else new.document,
         REMEMBERED,
     ]
