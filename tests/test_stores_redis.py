@@ -635,8 +635,33 @@ def test_an_evicting_server_is_refused(policy: str, prefix: str) -> None:
         asyncio.run(main())
 
 
+def test_a_server_is_asked_once(server: ValkeyServer, prefix: str) -> None:
+    """An asynchronous store asks when it is first used, and not again."""
+    asked: list[object] = []
+
+    class Listening(redis.asyncio.Redis):
+        async def execute_command(self, *words: Any, **options: Any) -> Any:
+            asked.append(words[0])
+            return await super().execute_command(*words, **options)
+
+    async def main() -> None:
+        async with Listening.from_url(server.url) as client:
+            store = AsyncRedisStore(client, prefix=prefix)
+            assert [] == asked
+            for _ in range(3):
+                await store.load(USER)
+
+    asyncio.run(main())
+    assert {"INFO": 1, "EVALSHA": 3} == {name: asked.count(name) for name in ("INFO", "EVALSHA")}
+
+
 def test_every_node_of_a_cluster_is_asked(cluster: list[ValkeyServer], prefix: str, closing: ExitStack) -> None:
     """One node that evicts is enough to be refused, whichever it is."""
+
+    async def main() -> None:
+        async with redis.asyncio.RedisCluster(host=HOST, port=cluster[0].port) as client:
+            await AsyncRedisStore.open(client, prefix=prefix)
+
     client = closing.enter_context(redis.RedisCluster(host=HOST, port=cluster[0].port))
     for node in cluster:
         own = closing.enter_context(redis.Redis.from_url(node.url))
@@ -644,6 +669,8 @@ def test_every_node_of_a_cluster_is_asked(cluster: list[ValkeyServer], prefix: s
         closing.callback(own.config_set, "maxmemory-policy", "noeviction")
         with pytest.raises(RuntimeError, match="maxmemory-policy allkeys-lfu"):
             RedisStore(client, prefix=prefix)
+        with pytest.raises(RuntimeError, match="maxmemory-policy allkeys-lfu"):
+            asyncio.run(main())
         own.config_set("maxmemory-policy", "noeviction")
     RedisStore(client, prefix=prefix)
 
@@ -865,6 +892,8 @@ def test_a_record_is_a_hash_and_an_event_an_entry(client: redis.Redis, store: Re
         keys.of(f"user:{USER}", USER)
     )
     ((entry_id, fields),) = client.xrange(keys.of("events", USER))
+    seconds, micros = client.time()
+    assert 0 < seconds * 1_000_000 + micros - int(entry_id.removesuffix(b"-0")) < 60_000_000
     assert {
         b"user": b"user-42",
         b"at": b"1800000007",
@@ -912,6 +941,24 @@ def test_a_page_has_nothing_that_an_earlier_event_is_missing_before(
     assert [event(0, first)] == [entry.event for entry in page]
     rest = reader.events_after(page[-1].cursor)
     assert [event(number, user_id) for number, user_id in enumerate(users, 1)] == [entry.event for entry in rest]
+
+
+def test_a_stream_is_never_read_past_an_event_that_waits(
+    store: RedisStore, server: ValkeyServer, prefix: str, closing: ExitStack
+) -> None:
+    """Where the clock is set back in the middle of a read, what stands behind an event that waits, waits with it."""
+    client = closing.enter_context(Interfering.from_url(server.url))
+    user_id, keys = in_shard(9), Keys(prefix)
+
+    def meanwhile() -> None:
+        assert store.swap(user_id, Change(None, stored(1), (event(1, user_id),)))
+        ((_, texts),) = client.xrange(keys.of("events", user_id))
+        client.xadd(keys.of("events", user_id), {**texts, b"at": b"1800000002"}, id="4000000000000000-0")
+
+    client.before = (keys.of_shard(5, "events"), meanwhile)
+    reader = RedisStore(client, prefix=prefix)
+    assert () == reader.events_after()
+    assert [NOW + timedelta(seconds=n) for n in (1, 2)] == [entry.event.at for entry in reader.events_after()]
 
 
 def test_a_clock_that_was_set_back_holds_nothing_up(client: redis.Redis, store: RedisStore, prefix: str) -> None:

@@ -29,9 +29,9 @@ return redis.call('HMGET', KEYS[1], 'version', 'document')
 SWAP = Script("""
 #!lua
 -- KEYS: record, trail of the user, stream of the shard, users of the shard, mark of this very swap.
--- ARGV: user, '=' and the version expected or '' for none, '=' and the new version or '' to delete, document, seconds
--- that the mark stays, and for each event the number of its texts, and these. Returns 1 if it happened, 0 if the version
--- was another.
+-- ARGV: user, '=' and the version expected or '' for none, '=' and the new version or '' to delete, document,
+-- seconds that the mark stays, and for each event the number of its texts, and these.
+-- Returns 1 if it happened, 0 if the version was another.
 if redis.call('EXISTS', KEYS[5]) == 1 then
   return 1 -- this swap happened already, and its answer got lost: the driver sends it again
 end
@@ -52,7 +52,7 @@ end
 -- Ids are microseconds, so that the streams of all shards can be read as one. Where the clock was set back '*' goes on
 -- after the last id: it counts milliseconds, and so is behind it at any time.
 local now = redis.call('TIME')
-local next_id = string.format('%d%06d-*', now[1], now[2])
+local next_id = string.format('%.0f-*', now[1] * 1000000 + now[2])
 local at = 6
 while at <= #ARGV do
   local last = at + ARGV[at]
@@ -81,7 +81,8 @@ PAGE = Script("""
 #!lua flags=allow-oom
 -- KEYS: stream of a shard. ARGV: where to start, most entries. Returns the server's microseconds, and the entries.
 local now = redis.call('TIME')
-return {string.format('%d%06d', now[1], now[2]), redis.call('XRANGE', KEYS[1], ARGV[1], '+', 'COUNT', ARGV[2])}
+local micros = string.format('%.0f', now[1] * 1000000 + now[2])
+return {micros, redis.call('XRANGE', KEYS[1], ARGV[1], '+', 'COUNT', ARGV[2])}
 """)
 
 USERS = Script("""
