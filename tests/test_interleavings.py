@@ -1,0 +1,404 @@
+"""P1 to P7 in every interleaving of calls on one user, with every failure of the store at every step.
+
+`explore` goes through them, `promises` judges how each can end. The numbers are exact: what comes to be left out, or to
+be tried twice, changes them.
+"""
+
+from __future__ import annotations
+
+import __future__
+
+import gc
+import inspect
+import sys
+import textwrap
+from contextlib import contextmanager
+from functools import cache, partial
+from itertools import combinations_with_replacement
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from explore import LOAD_FAILS, REPLY_LOST, SAYS_NO, SWAP_FAILS, AskingStore, Fault, Gone, Ground, settled
+from interleave import CAROL, Scene, altered, at_once, attempt, copy_of, every_order, shape, state_of
+from promises import Judge, worth_of
+from support import ACCOUNT, FAST, KEY, OTHER_KEY
+from twofa import AsyncTwoFactor, Change, KeyRing, aio, decisions, run, state
+from twofa.run import close_record, open_record
+from twofa.state import State
+from twofa.throttle import Failures
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+KEYS = KeyRing(OTHER_KEY, KEY)
+"""Records lie under the second one, so that there is something to reseal."""
+
+# --- where to start from -------------------------------------------------------------------------------------------
+
+STARTS = {
+    "none": "none",
+    "pending": "pending",
+    "one try left": "pending",
+    "expired": "pending",
+    "active": "active",
+    "replacing": "replacing",
+    "two codes left": "two codes left",
+    "near the wait": "active",
+    "near the block": "active",
+    "waiting": "active",
+    "exhausted": "active",
+    "reenrol": "active",
+    "reenrol, pending": "active",
+    "disabled": "active",
+}
+"""Every start, and the scene that it is made from."""
+
+SHOWS = {
+    "verify": "code",
+    "verify next": "next code",
+    "verify by new app": "code of the new app",
+    "confirm": "code of the new app",
+    "redeem": "first recovery code",
+    "redeem other": "second recovery code",
+    "new codes by code": "code",
+    "new codes by recovery code": "first recovery code",
+    "new codes by token": "token",
+    "begin by code": "code",
+    "begin by recovery code": "first recovery code",
+    "begin by token": "token",
+    "new app by recovery code": "second recovery code",
+    "disable by code": "code",
+}
+"""What each call shows; what is shown by two calls can be accepted once."""
+
+
+class Start(Scene):
+    """A record to start from, and everything that might be called on it."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(STARTS[name])
+        self.name = name
+        user, face, wrong = self.user_id, self.world.face, []
+        if name == "one try left":
+            guess = partial(face.confirm_setup, user, self.setup_phone.wrong_code(), handle=self.setup.handle)
+            wrong = [guess] * 9
+        elif name == "expired":
+            self.clock.advance(600)
+        elif name in {"near the wait", "waiting"}:
+            wrong = [partial(face.verify, user, self.phone.wrong_code())]
+            wrong += [partial(face.redeem_recovery_code, user, altered(self.codes[0]))]
+            wrong *= 4 if name == "near the wait" else 5
+        elif name == "near the block":
+            self._fail(99)
+        elif name == "exhausted":
+            wrong = [partial(face.redeem_recovery_code, user, code) for code in self.codes]
+        elif name.startswith("reenrol"):
+            self.setup = face.reset_authenticator(user, account_name=ACCOUNT, proof=CAROL)
+            self.setup_phone = self.world.phone(self.setup)
+            if name == "reenrol":
+                face.cancel_setup(user)
+        elif name == "disabled":
+            face.disable(user, proof=CAROL)
+        for call in wrong:
+            attempt(call)
+        self.stored = self.world.record(user)
+
+    def _fail(self, times: int) -> None:
+        """Let codes have been wrong so often, an hour ago: its wait is over."""
+        seal, stored = self.world.keys.for_user(self.user_id), self.stored
+        before, versions = open_record(seal, stored)
+        ago = self.clock.now - 3600
+        failures = Failures(times, ago, (ago,) * times)
+        device, held = before.authenticator._replace(failures=failures), before.recovery._replace(failures=failures)
+        after = close_record(seal, before._replace(authenticator=device, recovery=held), versions)
+        assert self.world.store.swap(self.user_id, Change(stored.version, after))
+
+    def calls(self) -> dict[str, Any]:
+        """Return everything that might be called, by name."""
+        user = self.user_id
+        calls = super().calls() | {"status": lambda face: face.status(user)}
+        if self.setup:
+            code = self.setup_phone.code()
+            calls["verify by new app"] = lambda face: face.verify(user, code)
+        return calls
+
+    def works(self) -> dict[str, Callable[[State], bool]]:
+        """Return whether what the calls show would serve in a state."""
+        before, step = state_of(self.stored), self.clock.now // 30
+        device, held, pending = before.authenticator, before.recovery, before.pending
+        first = len(held.spent) if held else 0
+
+        def shown_by(key: Any, step: int) -> Callable[[State], bool]:
+            return lambda after: bool(
+                (app := after.authenticator) and key == app.key and app.last_step < step
+            )
+
+        def recovery_code(place: int) -> Callable[[State], bool]:
+            return lambda after: bool(
+                held and (left := after.recovery) and held.hashes == left.hashes and place not in dict(left.spent)
+            )
+
+        return {
+            "code": shown_by(device and device.key, step),
+            "next code": shown_by(device and device.key, step + 1),
+            "code of the new app": shown_by(pending and pending.key, step),
+            "first recovery code": recovery_code(first),
+            "second recovery code": recovery_code(first + 1),
+            "token": lambda after: after.token is not None and after.token[0] == self.token,
+        }
+
+
+@cache
+def start_from(name: str) -> Start:
+    """Return a start, the same in every run."""
+    with pytest.MonkeyPatch.context() as patch:
+        settled(patch).whose = name
+        return Start(name)
+
+
+@contextmanager
+def ground_of(start: Start, *, careless: bool = False) -> Iterator[Ground]:
+    """Provide the ground to explore from a start; the collector would search millions of places for rubbish."""
+    with pytest.MonkeyPatch.context() as patch:
+        ground = Ground(start.stored, settled(patch), careless=careless, **start.options(keys=KEYS))
+        gc.disable()
+        try:
+            yield ground
+        finally:
+            gc.enable()
+            ground.close()
+
+
+def roots_of(ground: Ground, start: Start, names: Sequence[str]) -> tuple[Any, ...]:
+    """Return where calls begin."""
+    calls = start.calls()
+    return ground.roots([(name, calls[name]) for name in names])
+
+
+def explored(name: str, combinations: Sequence[Sequence[str]], *, faults: bool = True) -> tuple[int, int, int]:
+    """Hold all interleavings of calls against the promises; return how many there are, their ends and the odd ones."""
+    start = start_from(name)
+    with ground_of(start) as ground:
+        judge = Judge(ground, SHOWS, start.works())
+        interleavings = ends = 0
+        for names in combinations:
+            exploration = ground.explore(roots_of(ground, start, names), faults=faults)
+            interleavings += exploration.interleavings
+            ends += len(exploration.ends)
+            for complaint in judge.complaints(exploration):
+                pytest.fail(f"{name}: {complaint}")
+        return interleavings, ends, judge.between
+
+
+# --- two calls, three calls ----------------------------------------------------------------------------------------
+
+PAIRS: dict[str, tuple[int, int, int]] = {
+    "none": (197, 90, 0),
+    "pending": (1_954, 647, 0),
+    "one try left": (1_881, 606, 0),
+    "expired": (1_959, 747, 0),
+    "active": (233_279, 33_458, 0),
+    "replacing": (260_574, 39_737, 0),
+    "two codes left": (229_854, 32_838, 0),
+    "near the wait": (113_263, 20_588, 450),
+    "near the block": (113_263, 20_588, 525),
+    "waiting": (7_567, 2_784, 0),
+    "exhausted": (21_538, 5_551, 0),
+    "reenrol": (159_847, 23_024, 0),
+    "reenrol, pending": (171_495, 25_147, 0),
+    "disabled": (4_677, 2_082, 0),
+}
+"""From every start: the interleavings of all pairs, the ends that they come to, and how many of those are odd."""
+
+
+@pytest.mark.parametrize("name", STARTS)
+def test_every_interleaving_of_two_calls_keeps_the_promises(name: str, record_property: Any) -> None:
+    """P1 to P7 for every two calls, each with itself too, with each failure of the store at each step."""
+    pairs = list(combinations_with_replacement(start_from(name).calls(), 2))
+
+    found = explored(name, pairs)
+
+    record_property("interleavings", found[0])
+    assert PAIRS[name] == found
+
+
+TRIPLES = {
+    # two redemptions and new codes
+    ("active", "redeem", "redeem", "new codes"): (211_500_168, 97_212, 0),
+    ("active", "redeem", "new codes", "new app"): (2_191_967, 8_865, 0),
+    # two verifications and a reset
+    ("active", "verify", "verify", "new app"): (4_468, 184, 0),
+    ("active", "verify", "verify next", "new app"): (10_916, 452, 0),
+    ("active", "verify", "verify wrong", "new app"): (10_916, 452, 0),
+    ("active", "verify", "verify", "new codes"): (17_020, 390, 0),
+    ("active", "verify", "verify", "disable"): (4_468, 184, 0),
+    ("active", "verify", "verify", "forget"): (4_468, 184, 0),
+    ("replacing", "verify", "verify", "new app"): (4_468, 184, 0),
+    ("active", "verify", "verify", "verify"): (2_550, 84, 0),
+    # a confirm, a cancel and a verify
+    ("replacing", "confirm", "cancel", "verify"): (17_835, 439, 0),
+    ("replacing", "confirm", "cancel", "verify by new app"): (16_045, 389, 0),
+    ("replacing", "confirm", "confirm", "verify"): (46_450, 618, 0),
+    ("replacing", "confirm", "verify", "new app"): (23_201, 583, 0),
+    ("replacing", "confirm", "new codes", "verify next"): (70_735, 1_085, 0),
+    ("pending", "confirm", "cancel", "verify by new app"): (818, 53, 0),
+    ("pending", "confirm", "confirm", "cancel"): (13_976, 137, 0),
+    ("pending", "confirm", "begin", "cancel"): (11_655, 334, 0),
+    ("pending", "confirm", "confirm", "status"): (1_888, 62, 0),
+    ("reenrol, pending", "confirm", "cancel", "redeem"): (1_088_363, 3_180, 0),
+    ("reenrol, pending", "confirm", "confirm", "cancel"): (13_976, 137, 0),
+    # wrong guesses in parallel, with and without the right one
+    ("active", "verify wrong", "verify wrong", "verify wrong"): (16_842, 804, 0),
+    ("active", "verify wrong", "verify wrong", "verify"): (16_842, 804, 0),
+    ("near the wait", "verify wrong", "verify wrong", "verify wrong"): (2_550, 84, 0),
+    ("near the wait", "verify wrong", "verify wrong", "verify"): (7_314, 324, 0),
+    ("near the wait", "redeem wrong", "redeem wrong", "redeem wrong"): (36_570, 384, 0),
+    ("near the wait", "redeem wrong", "redeem wrong", "redeem"): (1_481_930, 5_036, 168),
+    ("near the block", "verify wrong", "verify wrong", "verify wrong"): (2_550, 84, 0),
+    ("near the block", "verify wrong", "verify wrong", "verify"): (6_152, 212, 0),
+    ("near the block", "redeem wrong", "redeem wrong", "redeem wrong"): (36_570, 384, 240),
+    ("near the block", "redeem wrong", "redeem wrong", "redeem"): (1_417_520, 4_556, 3_496),
+    ("pending", "confirm wrong", "confirm wrong", "confirm wrong"): (16_842, 804, 0),
+    ("one try left", "confirm wrong", "confirm wrong", "confirm"): (5_448, 108, 0),
+    # one token, one code, one key
+    ("active", "begin by token", "new codes by token", "verify"): (9_233, 232, 0),
+    ("active", "begin by code", "disable by code", "verify"): (3_509, 134, 0),
+    ("active", "verify", "reseal", "new codes"): (21_038, 626, 0),
+    ("active", "verify", "reseal", "forget"): (7_692, 318, 0),
+}
+"""The start and three calls: the interleavings with all failures, the ends, and how many of those are odd."""
+
+LONG_TRIPLES = {
+    ("active", "redeem wrong", "redeem wrong", "redeem wrong"): (240_040_122, 28_032, 0),
+    ("active", "redeem", "redeem", "new codes by code"): (240_040_122, 28_032, 0),
+    ("two codes left", "redeem", "redeem other", "new codes"): (4_539_004, 4_088, 0),
+    ("two codes left", "redeem", "redeem other", "new app"): (1_933_578, 2_336, 0),
+}
+"""The same without failures: of three calls that count first there are 12,666,262,542 interleavings with them."""
+
+
+@pytest.mark.parametrize("case", TRIPLES, ids=", ".join)
+def test_every_interleaving_of_three_calls_keeps_the_promises(case: tuple[str, ...], record_property: Any) -> None:
+    """P1 to P7 for the triples in which one call could get between two others, with each failure at each step."""
+    name, *names = case
+
+    found = explored(name, [names])
+
+    record_property("interleavings", found[0])
+    assert TRIPLES[case] == found
+
+
+@pytest.mark.parametrize("case", LONG_TRIPLES, ids=", ".join)
+def test_every_interleaving_of_three_long_calls_keeps_the_promises(case: tuple[str, ...], record_property: Any) -> None:
+    """The same for triples of calls that count first and judge then, while the store does not fail."""
+    name, *names = case
+
+    found = explored(name, [names], faults=False)
+
+    record_property("interleavings", found[0])
+    assert LONG_TRIPLES[case] == found
+
+
+def test_how_many_interleavings_there_are() -> None:
+    """The number that the documentation names."""
+    assert 706_019_127 == sum(found[0] for found in (*PAIRS.values(), *TRIPLES.values(), *LONG_TRIPLES.values()))
+
+
+# --- a sample, one by one ------------------------------------------------------------------------------------------
+
+SAMPLE = [
+    ("active", "verify", "new codes"),
+    ("active", "redeem", "disable"),
+    ("active", "reseal", "verify wrong"),
+    ("replacing", "confirm", "verify by new app"),
+    ("near the wait", "redeem", "redeem wrong"),
+    ("none", "begin", "forget"),
+    ("pending", "confirm", "cancel", "verify by new app"),
+]
+
+
+class Taken:
+    """One interleaving, carried out step by step on a `MemoryStore`, with chance as it comes."""
+
+    def __init__(self, start: Start, names: Sequence[str], choose: Callable[[int], int]) -> None:
+        self._start, self._choose = start, choose
+        self._store = copy_of(start.stored, start.user_id)
+        self._told: list[Any] = []
+        self._face = AsyncTwoFactor(
+            AskingStore(), run_blocking=at_once, on_event=self._told.append, **start.options(keys=KEYS)
+        )
+        calls = start.calls()
+        self._running = {place: self._attempt(calls[name]) for place, name in enumerate(names)}
+        self._asked: dict[int, Any] = {}
+        self._outcomes: dict[int, tuple[Any, tuple[str, ...]]] = {}
+        self._events: dict[int, list[str]] = {place: [] for place in self._running}
+        self._fault: Fault | None = None
+        for place in list(self._running):
+            self._go(place, None)
+        while self._running:
+            waiting = sorted(self._running)
+            place = waiting[choose(len(waiting))] if len(waiting) > 1 else waiting[0]
+            self._go(place, self._reply(place))
+
+    async def _attempt(self, call: Callable[[Any], Any]) -> Any:
+        try:
+            return await call(self._face)
+        except Exception as failure:  # noqa: BLE001  # whatever it raises is its outcome
+            return failure
+
+    def _go(self, place: int, reply: Any) -> None:
+        try:
+            self._asked[place] = self._running[place].send(reply)
+        except StopIteration as ended:
+            self._outcomes[place] = ended.value
+            del self._running[place]
+        self._events[place] += [str(event.kind) for event in self._told]
+        self._told.clear()
+
+    def _reply(self, place: int) -> Any:
+        user, change = self._start.user_id, self._asked[place]
+        stored = self._store.load(user)
+        fits = change is not None and change.expected == (stored and stored.version)
+        kinds = [LOAD_FAILS] if change is None else [SWAP_FAILS, REPLY_LOST, SAYS_NO] if fits else [SWAP_FAILS]
+        kind = None if self._fault else (None, *kinds)[self._choose(len(kinds) + 1)]
+        self._fault = Fault(place, kind) if kind else self._fault
+        if kind in {LOAD_FAILS, SWAP_FAILS}:
+            return Gone()
+        if change is None:
+            return stored
+        swapped = self._store.swap(user, change)
+        return {REPLY_LOST: Gone(), SAYS_NO: False}.get(kind, swapped)
+
+    def summary(self) -> tuple[Any, ...]:
+        """Return what went wrong, what is left, and what each call got and told."""
+        left = self._store.load(self._start.user_id)
+        after = state_of(left)
+        got = ((*worth_of(self._outcomes[place], after), *self._events[place]) for place in sorted(self._outcomes))
+        return self._fault, left is None, repr(shape(after)), *got
+
+
+@pytest.mark.parametrize("case", SAMPLE, ids=", ".join)
+def test_one_by_one_the_interleavings_come_to_the_same(case: tuple[str, ...]) -> None:
+    """Each carried out from its first step to its last, there are as many, and they end in the same ways."""
+    name, *names = case
+    start = start_from(name)
+    with ground_of(start) as ground:
+        exploration = ground.explore(roots_of(ground, start, names))
+        expected = {
+            (
+                fault,
+                ground.records[record] is None,
+                repr(shape(ground.state(record))),
+                *(
+                    (*worth_of(node.outcome, ground.state(record)), *(str(event.kind) for event in node.told))
+                    for node in nodes
+                ),
+            )
+            for record, nodes, fault in exploration.ends
+        }
+
+    taken = list(every_order(lambda choose: Taken(start, names, choose).summary()))
+
+    assert exploration.interleavings == len(taken)
+    assert expected == set(taken)
