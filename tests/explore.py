@@ -65,7 +65,7 @@ def settled(patch: pytest.MonkeyPatch) -> Chance:
     """Replace the chance, keep the log quiet, and work out nothing twice that comes out the same each time."""
     chance = Chance()
     patch.setattr(entropy, "random_bytes", chance.random_bytes)
-    patch.setattr(logging.getLogger("twofa"), "disabled", True)  # noqa: FBT003
+    patch.setattr(logging.getLogger("twofa"), "disabled", True)
     patch.setattr(KeyRing, "for_user", lru_cache(1000)(KeyRing.for_user))
     patch.setattr(run, "open_record", lru_cache(None)(run.open_record))
     patch.setattr(hashing, "run", lru_cache(None)(hashing.run))
@@ -142,7 +142,7 @@ class _Live:
     async def _attempt(self) -> object:
         try:
             return await self._caller.call(self._ground.face)
-        except Exception as failure:  # noqa: BLE001  # whatever it raises is its outcome
+        except Exception as failure:  # whatever it raises is its outcome
             return failure.with_traceback(None)
 
     def send(self, reply: object) -> tuple[bool, Any]:
@@ -173,7 +173,19 @@ class Caller(NamedTuple):
 class Node:
     """A place in the tree of one call: what it asks for, or how it ended."""
 
-    __slots__ = ("_ground", "_live", "_parent", "_reply", "after", "caller", "change", "ended", "new", "outcome", "told")
+    __slots__ = (
+        "_ground",
+        "_live",
+        "_parent",
+        "_reply",
+        "after",
+        "caller",
+        "change",
+        "ended",
+        "new",
+        "outcome",
+        "told",
+    )
 
     def __init__(self, ground: Ground, caller: Caller, parent: Node | None, reply: Any, live: _Live) -> None:
         self._ground, self.caller, self._parent, self._reply, self._live = ground, caller, parent, reply, live
@@ -250,14 +262,16 @@ class Ground:
         self.chance, self._careless, self._keys = chance, careless, keys
         self._states: dict[int, State] = {}
         self.told: list[Event] = []
-        self.face = AsyncTwoFactor(
-            AskingStore(), keys=keys, run_blocking=at_once, on_event=lambda event: self.told.append(event), **options
-        )
+        self.face = AsyncTwoFactor(AskingStore(), keys=keys, run_blocking=at_once, on_event=self._hear, **options)
         self._numbers: dict[Stored | None, int] = {}
         self.records: list[Stored | None] = []
         self._versions: list[str | None] = []
         self._roots: dict[str, Node] = {}
         self.start = self.number(stored)
+
+    def _hear(self, event: Event) -> None:
+        """Add to what the call that goes on just now has told."""
+        self.told.append(event)
 
     def number(self, stored: Stored | None) -> int:
         """Return the number of a record."""
@@ -302,7 +316,7 @@ class Ground:
             if node.change is None:
                 node = node.go(record)
             else:
-                record, node = node.new, node.go(True)  # noqa: FBT003
+                record, node = node.new, node.go(True)
                 writes -= 1
         return record, node
 
@@ -349,7 +363,9 @@ class Exploration:
         self._paths[key] = total
         return total
 
-    def _steps(self, record: int, node: Node, place: int, fault: Fault | None) -> Iterator[tuple[int, Any, Fault | None]]:
+    def _steps(
+        self, record: int, node: Node, place: int, fault: Fault | None
+    ) -> Iterator[tuple[int, Any, Fault | None]]:
         """Yield what one call's next step can come to: the record that is left, the reply, and what went wrong."""
         may_fail = self._faults and fault is None
         change = node.change

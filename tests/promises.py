@@ -12,7 +12,7 @@ from functools import cache
 from itertools import permutations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from explore import LOAD_FAILS, SAYS_NO, SWAP_FAILS, Gone
+from explore import LOAD_FAILS, REPLY_LOST, SAYS_NO, SWAP_FAILS, Gone
 from interleave import shape
 from twofa import RecoveryCodes, Setup, Status, Verification
 from twofa.errors import InvalidCode, NotEnrolled, OutcomeUnknown, StoreContention, TwoFactorError
@@ -52,14 +52,14 @@ class Calls(NamedTuple):
     """None of them turns the second factor off."""
     confirm_nothing: bool
     """None of them makes anything of what is pending."""
+    erase_nothing: bool
+    """None of them erases the record, and what it tells of who wrote it."""
 
 
 class Judge:
     """Holds explorations on one ground against the promises."""
 
-    def __init__(
-        self, ground: Ground, shows: Mapping[str, str], works: Mapping[str, Callable[[State], bool]]
-    ) -> None:
+    def __init__(self, ground: Ground, shows: Mapping[str, str], works: Mapping[str, Callable[[State], bool]]) -> None:
         """`shows` says what a call shows as its code or proof, by name; `works` whether that would serve in a state."""
         self.ground, self._shows, self._works = ground, shows, works
         self.start = ground.state(ground.start)
@@ -76,7 +76,7 @@ class Judge:
         names = tuple(root.caller.name for root in exploration.roots)
         for problem in self._on_the_way(exploration, names):
             yield f"{names}: {problem}"
-        calls = Calls(without(names, OFF), without(names, ("confirm",)))
+        calls = Calls(without(names, OFF), without(names, ("confirm",)), without(names, ("forget",)))
         orders = Orders(self, exploration.roots)
         for end in exploration.ends:
             for problem in (*self._in_the_end(end, calls), *orders.problems(end)):
@@ -85,6 +85,10 @@ class Judge:
     # --- promise by promise ------------------------------------------------------------------------------------------
 
     def _on_the_way(self, exploration: Exploration, names: tuple[str, ...]) -> Iterator[str]:
+        for root in exploration.roots:
+            record, node = self.ground.alone(root, self.ground.start, 1)
+            if not node.ended and self.left(record) != self.left(self.ground.start):
+                yield "P4: half is written"
         states = [self.ground.state(record) for record in exploration.records()]
         protected = {state.protected for state in states}
         if self.start.protected and without(names, OFF) and protected != {True}:
@@ -93,7 +97,8 @@ class Judge:
             yield "P5: what is pending protects the account"
         device = self.start.authenticator
         if device and device.failures.in_a_row + len(names) < BLOCK and without(names, REPLACING):
-            if {state.authenticator and state.authenticator.key for state in states} != {device.key}:
+            kept = {state.authenticator and state.authenticator.key for state in states}
+            if kept != {device.key}:
                 yield "P6: the authenticator was gone in between"
 
     def _in_the_end(self, end: Moment, calls: Calls) -> list[str]:
@@ -145,6 +150,8 @@ class Judge:
         # Where nothing is left, it is as `forget` asked, whoever did it.
         if failed in {LOAD_FAILS, SWAP_FAILS} and not unknown and name != "forget":
             found.append("P3: a failure of the store reads as an answer")
+        if failed in {REPLY_LOST, SAYS_NO} and unknown and calls.erase_nothing:
+            found.append("P4: a call does not know its own write")
         if name in GUESSES and not isinstance(outcome, Exception):
             found.append("P3: a wrong code does not raise")
         if isinstance(outcome, Verification) and self._accepted(node) is None:
@@ -187,7 +194,11 @@ class Judge:
     def _hears(self, node: Node) -> bool:
         showed = node.caller.name in self._shows or node.caller.name in GUESSES
         judged = [event.kind for event in node.told if event.kind != "code_rejected" or "failures" in event.detail]
-        return showed and (isinstance(node.outcome, InvalidCode) or not isinstance(node.outcome, Exception)) and judged != []
+        return (
+            showed
+            and (isinstance(node.outcome, InvalidCode) or not isinstance(node.outcome, Exception))
+            and judged != []
+        )
 
     def summary(self, record: int, nodes: Sequence[Node | None]) -> tuple[int | None, ...]:
         """Return what each call got, where that is known, and what is left, by numbers."""
