@@ -36,8 +36,9 @@ FACTORS = ("totp", "recovery", "setup")
 OFF = ("disable", "forget")
 REPLACING = ("confirm", "new app", *OFF)
 IN_A_ROW = 5
-"""Wrong codes that are answered before there is a wait."""
+"""Wrong codes that are answered before the first wait is over."""
 BLOCK = 100
+"""Wrong codes that block."""
 
 
 def without(names: Iterable[str], kinds: tuple[str, ...]) -> bool:
@@ -64,9 +65,15 @@ class Judge:
         self.ground, self._shows, self._works = ground, shows, works
         self.start = ground.state(ground.start)
         self.between = 0
-        """Ends that are as in no order of whole calls, since an attempt was counted while others were under way."""
+        """Ends that are as in no order of whole calls, since an attempt was counted while others were under way.
+
+        A right code may so start a wait, into which another call runs, until it is known to be right. The promises hold
+        there too, nobody hears more than in some order, and each turn, from a load to a write, is as one after the other.
+        """
+        self.twice = 0
+        """Ends in which a call was carried out again, since its own write had been erased by a `forget` meanwhile."""
         self._numbers: dict[object, int] = {}
-        # Millions of ends are made of some thousand places and records.
+        # Half a million ends are made of some thousand places and records.
         self._accepted, self._answered, self._serves = map(cache, (self._accepted, self._answered, self._serves))
         self._miscounted, self._of_one, self._alive = map(cache, (self._miscounted, self._of_one, self._alive))
         self.worth, self.left = cache(self.worth), cache(self.left)
@@ -224,9 +231,8 @@ class Orders:
         whole = list(map(self._in_turn, permutations(self._places)))
         self._whole = {judge.summary(*end) for end in whole}
         self._most = max(judge.answers(nodes) for _, nodes in whole)
-        self._turns: set[tuple[int | None, ...]] | None = None
         self._twice, self._failing = cache(self._twice), cache(self._failing)
-        self._failing_between = cache(self._failing_between)
+        self._by_turns = cache(self._by_turns)
 
     def problems(self, end: Moment) -> list[str]:
         """Return what is wrong with an end."""
@@ -235,13 +241,16 @@ class Orders:
         known = nodes if unknown is None else [None if place == unknown else nodes[place] for place in self._places]
         summary = self._judge.summary(record, known)
         if fault is None or unknown is None:
-            if summary in self._whole or (fault and fault.kind == SAYS_NO and summary in self._twice(fault.place)):
+            if summary in self._whole:
                 return []
-            between = self._failing_between(None)
+            if fault and fault.kind == SAYS_NO and summary in self._twice(fault.place):
+                self._judge.twice += 1
+                return []
+            between = self._by_turns(None)
         else:
             if summary in self._failing(unknown, fault.kind not in {LOAD_FAILS, SWAP_FAILS}):
                 return []
-            between = self._failing_between(unknown)
+            between = self._by_turns(unknown)
         self._judge.between += 1
         found = [] if summary in between else ["P4: as in no order"]
         if self._judge.answers(nodes) > self._most:
@@ -272,8 +281,8 @@ class Orders:
                 ends.append(counted)
         return {self._known(record, nodes, place) for record, nodes in ends}
 
-    def _failing_between(self, place: int | None) -> set[tuple[int | None, ...]]:
-        """Return what calls come to turn by turn: between a call's count and its answer there may be others' turns."""
+    def _by_turns(self, place: int | None) -> set[tuple[int | None, ...]]:
+        """Return what calls come to turn by turn, one perhaps not to its end: a count and its answer are two turns."""
         seen, ends = set(), set()
         todo = [(self._ground.start, self._roots)]
         while todo:
