@@ -5,7 +5,6 @@ be tried twice, changes them.
 """
 
 from __future__ import annotations
-import __future__
 
 import gc
 import inspect
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from explore import LOAD_FAILS, REPLY_LOST, SAYS_NO, SWAP_FAILS, AskingStore, Fault, Gone, Ground, settled
-from interleave import CAROL, Scene, altered, at_once, attempt, copy_of, every_order, shape, state_of
+from interleave import CAROL, Scene, altered, at_once, attempt, copy_of, every_order, shape, state_of, told
 from promises import Judge, worth_of
 from support import ACCOUNT, KEY, OTHER_KEY
 from twofa import AsyncTwoFactor, Change, KeyRing, aio, decisions, run, state
@@ -29,6 +28,8 @@ from twofa.throttle import Failures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+    from twofa import Event, Stored
 
 KEYS = KeyRing(OTHER_KEY, KEY)
 """Records lie under the second one, so that there is something to reseal."""
@@ -343,8 +344,8 @@ class Taken:
         calls = start.calls()
         self._running = {place: self._attempt(calls[name]) for place, name in enumerate(names)}
         self._asked: dict[int, Any] = {}
-        self._outcomes: dict[int, tuple[Any, tuple[str, ...]]] = {}
-        self._events: dict[int, list[str]] = {place: [] for place in self._running}
+        self._outcomes: dict[int, Any] = {}
+        self._events: dict[int, list[Any]] = {place: [] for place in self._running}
         self._fault: Fault | None = None
         for place in list(self._running):
             self._go(place, None)
@@ -365,7 +366,7 @@ class Taken:
         except StopIteration as ended:
             self._outcomes[place] = ended.value
             del self._running[place]
-        self._events[place] += [str(event.kind) for event in self._told]
+        self._events[place] += self._told
         self._told.clear()
 
     def _reply(self, place: int) -> Any:
@@ -383,11 +384,16 @@ class Taken:
         return {REPLY_LOST: Gone(), SAYS_NO: False}.get(kind, swapped)
 
     def summary(self) -> tuple[Any, ...]:
-        """Return what went wrong, what is left, and what each call got and told."""
-        left = self._store.load(self._start.user_id)
-        after = state_of(left)
-        got = ((*worth_of(self._outcomes[place], after), *self._events[place]) for place in sorted(self._outcomes))
-        return self._fault, left is None, repr(shape(after)), *got
+        """Return what came of it."""
+        calls = [(self._outcomes[place], self._events[place]) for place in sorted(self._outcomes)]
+        return summary(self._store.load(self._start.user_id), self._fault, calls)
+
+
+def summary(left: Stored | None, fault: Fault | None, calls: Sequence[tuple[Any, Sequence[Event]]]) -> tuple[Any, ...]:
+    """Return what went wrong, what is left, and what each call got and told."""
+    after = state_of(left)
+    got = ((*worth_of(outcome, after), *told(events)) for outcome, events in calls)
+    return fault, left is None, repr(shape(after)), *got
 
 
 @pytest.mark.parametrize("case", SAMPLE, ids=", ".join)
@@ -398,15 +404,7 @@ def test_one_by_one_the_interleavings_come_to_the_same(case: tuple[str, ...]) ->
     with ground_of(start) as ground:
         exploration = ground.explore(roots_of(ground, start, names))
         expected = {
-            (
-                fault,
-                ground.records[record] is None,
-                repr(shape(ground.state(record))),
-                *(
-                    (*worth_of(node.outcome, ground.state(record)), *(str(event.kind) for event in node.told))
-                    for node in nodes
-                ),
-            )
+            summary(ground.records[record], fault, [(node.outcome, node.told) for node in nodes])
             for record, nodes, fault in exploration.ends
         }
 
@@ -427,7 +425,7 @@ def planted(owner: Any, name: str, right: str, wrong: str) -> Callable[[pytest.M
         function = found.fget if isinstance(found, property) else found
         source = textwrap.dedent(inspect.getsource(function))
         assert 1 == source.count(right)
-        code = compile(source.replace(right, wrong), "<planted>", "exec", __future__.annotations.compiler_flag)
+        code = compile(source.replace(right, wrong), "<planted>", "exec", annotations.compiler_flag)
         made: dict[str, Any] = {}
         exec(code, vars(sys.modules[function.__module__]), made)
         patch.setattr(owner, name, made[name])
