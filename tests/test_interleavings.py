@@ -109,11 +109,12 @@ class Start(Scene):
     def _fail(self, times: int) -> None:
         """Let codes have been wrong so often, an hour ago: its wait is over."""
         seal, stored = self.world.keys.for_user(self.user_id), self.stored
-        before, versions = open_record(seal, stored)
+        record = open_record(seal, stored)
+        before, versions = record.state, record.versions
         ago = self.clock.now - 3600
         failures = Failures(times, ago, (ago,) * times)
-        device, held = before.authenticator._replace(failures=failures), before.recovery._replace(failures=failures)
-        after = close_record(seal, before._replace(authenticator=device, recovery=held), versions)
+        device, held = before.authenticator.changed(failures=failures), before.recovery.changed(failures=failures)
+        after = close_record(seal, before.changed(authenticator=device, recovery=held), versions)
         assert self.world.store.swap(self.user_id, Change(stored.version, after))
 
     def calls(self) -> dict[str, Any]:
@@ -463,7 +464,7 @@ PLANTED: dict[str, tuple[Any, ...]] = {
         ("begin by code", "verify"),
         planted(
             run.Run,
-            "next",
+            "_next",
             "decision = self._decide(stored, record.state)",
             "decision = offered.decision if offered is not None else self._decide(stored, record.state)",
         ),
@@ -478,7 +479,7 @@ PLANTED: dict[str, tuple[Any, ...]] = {
         "P4",
         "active",
         ("verify", "cancel"),
-        planted(run.Run, "next", "offered is not None and", "False and"),
+        planted(run.Run, "_next", "offered is not None and", "False and"),
     ),
     "a failed swap is always taken for done": (
         "P3",
@@ -497,7 +498,7 @@ PLANTED: dict[str, tuple[Any, ...]] = {
         "active",
         ("reseal", "reseal"),
         planted(
-            run.Run, "next", "offered is not None and", "offered is not None and not isinstance(self, ResealRun) and"
+            run.Run, "_next", "offered is not None and", "offered is not None and not isinstance(self, ResealRun) and"
         ),
     ),
     "a load that fails reads as no record": (
@@ -538,7 +539,7 @@ PLANTED: dict[str, tuple[Any, ...]] = {
         "P1",
         "active",
         ("begin by token", "begin by token"),
-        planted(decisions, "judge_proof", "Passed(state._replace(token=None)", "Passed(state"),
+        planted(decisions, "judge_proof", "Passed(state.changed(token=None)", "Passed(state"),
     ),
     "a wrong TOTP code is not counted": (
         "P2",
@@ -574,7 +575,7 @@ PLANTED: dict[str, tuple[Any, ...]] = {
             decisions.ConfirmSetup,
             "pass_gate",
             "Decision(job=Job(make=self.make))",
-            "Decision(state=state._replace(pending=None), job=Job(make=self.make))",
+            "Decision(state=state.changed(pending=None), job=Job(make=self.make))",
         ),
     ),
     "what is pending protects": (
@@ -593,7 +594,7 @@ PLANTED: dict[str, tuple[Any, ...]] = {
             decisions.Verify,
             "pass_gate",
             "judge_totp(self, state, self.code)",
-            "judge_totp(self, state._replace(authenticator=state.authenticator._replace(key=state.pending.key)), self.code)",
+            "judge_totp(self, state.changed(authenticator=state.authenticator.changed(key=state.pending.key)), self.code)",
         ),
     ),
     "a reset of the app turns the second factor off": (
@@ -607,7 +608,7 @@ PLANTED: dict[str, tuple[Any, ...]] = {
         "replacing",
         ("cancel", "status"),
         planted(
-            decisions.CancelSetup, "pass_gate", "_replace(pending=None)", "_replace(pending=None, authenticator=None)"
+            decisions.CancelSetup, "pass_gate", "changed(pending=None)", "changed(pending=None, authenticator=None)"
         ),
     ),
     "old recovery codes outlive new ones": (
