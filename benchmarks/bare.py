@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from itertools import count
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -95,7 +94,6 @@ class BarePostgreSQL:
         " detail text NOT NULL)",
         "CREATE INDEX IF NOT EXISTS event_user ON event (user_id)",
     )
-    _numbers = count()
 
     def __init__(self, url: str, user_id: str = USER) -> None:
         self._user = user_id

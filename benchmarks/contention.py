@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from accounts import PHONE, Account
 from bare import BarePostgreSQL, BareSQLite
-from measure import disk, setting
-from servers import postgresql
+from measure import disk, print_lines, setting
+from servers import create_tables, postgresql
 
 from twofa.errors import StoreContention
 from twofa.stores import SQLiteStore
@@ -173,10 +173,10 @@ def lines(where: str, place: str, processes: int, seconds: float) -> Iterator[tu
         failed = outcomes.total() - outcomes["done"] - contended - lost
         kept = not failed and (slowest <= LONGEST_ANSWER or scene.startswith(("bare", "own")))
         kept = kept and not (scene == "own user" and contended)
-        named = ", ".join(sorted(set(outcomes) - {"done", "lost", StoreContention.__name__}))
+        named = "".join(f" {name}" for name in sorted(set(outcomes) - {"done", "lost", StoreContention.__name__}))
         yield (
             f"| {where} | {what} | {outcomes['done'] / seconds:,.0f} | {lost / seconds:,.0f} "
-            f"| {slowest:.2f} | {contended} | {failed} {named}{'' if kept else '  <-- over'} |",
+            f"| {slowest:.2f} | {contended} | {failed}{named}{'' if kept else '  <-- over'} |",
             kept,
         )
 
@@ -201,22 +201,8 @@ def main() -> None:
                     create_tables(place)
                     yield from lines(f"PostgreSQL, {processes} processes", place, processes, seconds)
 
-    print("| store | clients | done a second | lost a second | slowest, s | StoreContention | failed |")
-    print("|---|---|---|---|---|---|---|")
-    missed = False
-    for line, kept in every():
-        print(line, flush=True)
-        missed = missed or not kept
-    if missed:
-        raise SystemExit("a bar was missed: on a busy machine run it again before you believe it")
-
-
-def create_tables(place: str) -> None:
-    """Create the tables of `SQLAlchemyStore`."""
-    with ExitStack() as stack:
-        store = open_store(place, 1, stack)
-        create = getattr(store, "create_tables")  # noqa: B009
-        create()
+    head = "| store | clients | done a second | lost a second | slowest, s | `StoreContention` | failed |"
+    print_lines(head, every())
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from accounts import Account
 from bare import BarePostgreSQL, BareSQLite
 from measure import Row, disk, medians, print_rows, setting, three_digests
-from servers import postgresql
+from servers import create_tables, postgresql
 
 from twofa.stores import SQLiteStore
 
@@ -77,9 +77,9 @@ def postgresql_rows(folder: Path, repetitions: int) -> Iterator[Row]:
 
     with postgresql(folder) as server:
         database = server.new_database()
+        create_tables(server.url(database, driver="psycopg"))
         engine = create_engine(server.url(database, driver="psycopg"))
         store = SQLAlchemyStore(engine)
-        store.create_tables()
         BarePostgreSQL.make_tables(server.url(database))
         with closing(BarePostgreSQL(server.url(database))) as yardstick:
             found = measured(store, yardstick, repetitions)

@@ -64,12 +64,17 @@ class Row:
 
 
 def print_rows(rows: Iterable[Row]) -> None:
-    """Print a table of ratios as they are found, and end the program with an error if a bar is missed."""
-    print("| what | bar | measured |\n|---|---|---|")
+    """Print a table of ratios, and end the program with an error if a bar is missed."""
+    print_lines("| what | bar | measured |", ((str(row), not row.missed) for row in rows))
+
+
+def print_lines(head: str, lines: Iterable[tuple[str, bool]]) -> None:
+    """Print a table as it is found, and end the program with an error if a line does not keep to its bar."""
+    print(head, "|---" * (head.count("|") - 1) + "|", sep="\n", flush=True)
     missed = False
-    for row in rows:
-        print(row, flush=True)
-        missed = missed or row.missed
+    for line, kept in lines:
+        print(line, flush=True)
+        missed = missed or not kept
     if missed:
         raise SystemExit("a bar was missed: on a busy machine run it again before you believe it")
 

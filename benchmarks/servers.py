@@ -29,3 +29,14 @@ def postgresql(folder: Path) -> Iterator[Any]:
         yield server
     finally:
         tempfile.tempdir = before
+
+
+def create_tables(url: str) -> None:
+    """Create the tables of `SQLAlchemyStore` in a database of that server, by its URL for SQLAlchemy."""
+    from sqlalchemy import MetaData, create_engine  # not needed to measure SQLite
+    from twofa.stores.sqlalchemy import add_tables
+
+    metadata, engine = MetaData(), create_engine(url)
+    add_tables(metadata, dialect=engine.dialect.name)
+    metadata.create_all(engine)
+    engine.dispose()
