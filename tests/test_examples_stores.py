@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import os
-import re
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -17,16 +16,15 @@ import psycopg
 import pymongo
 import pytest
 from psycopg import sql
+from stores import mongodb_store, psycopg_store
 
 from postgresql import server as postgresql
-from stores import mongodb_store, psycopg_store
-from test_stores_laws import USER, StoreLaws, stored, version
-from twofa.stores import Change
+from twofa import AsyncTwoFactor, KeyRing
+from twofa.stores import Change, Stored
+from twofa.testing import FailureConformance, HostTransactionConformance
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from twofa.stores import Store
 
 pytestmark = pytest.mark.xdist_group("postgresql")
 
@@ -92,12 +90,40 @@ def new_schema() -> str:
     return schema
 
 
-class TestPsycopgStore(StoreLaws):
-    def make_store(self) -> Store:
-        return PooledStore(Pool(database(), new_schema()))
+class TestPsycopgStore(HostTransactionConformance, FailureConformance):
+    """The store on psycopg, at the isolation level that PostgreSQL has by default."""
 
-    def make_peer(self, store: Any) -> Store:
-        return PooledStore(Pool(database(), store.pool.schema))
+    settings: tuple[str, ...] = ()
+
+    def make_store(self) -> Any:
+        return PooledStore(Pool(database(), new_schema(), *self.settings))
+
+    def make_peer(self, store: Any) -> Any:
+        return PooledStore(Pool(database(), store.pool.schema, *self.settings))
+
+    @contextmanager
+    def host_transaction(self, store: Any) -> Iterator[None]:
+        with store.pool.connection() as connection, connection.transaction(force_rollback=True):
+            yield
+
+    def cut_off(self, store: Any) -> None:
+        with store.pool.connection() as connection:
+            connection.execute("DROP TABLE twofa")
+
+
+class TestPsycopgStoreAtRepeatableRead(TestPsycopgStore):
+    """The same where a lost race is an error of the database."""
+
+    settings = (r"default_transaction_isolation=repeatable\ read",)
+
+
+def test_a_store_on_psycopg_takes_connections_that_it_closes() -> None:
+    """The store works as the page makes it, with a connection for each call."""
+    pool = Pool(database(), new_schema())
+    store = psycopg_store.PsycopgStore(pool.connect)
+    assert store.swap("user-42", Change(None, Stored("1" * 32, "a document")))
+    assert not store.swap("user-42", Change(None, Stored("2" * 32, "another")))
+    assert Stored("1" * 32, "a document") == store.load("user-42")
 
 
 # --- MongoDB -------------------------------------------------------------------------------------------------------
@@ -119,9 +145,7 @@ def mongodb() -> str:
     named = os.environ.get("TWOFA_TEST_MONGODB_URL")
     if named:
         return named
-    process = subprocess.Popen(
-        [sys.executable, "-c", SERVE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen([sys.executable, "-c", SERVE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     atexit.register(process.communicate)
     assert process.stdout is not None
     return process.stdout.readline().strip()
@@ -141,14 +165,19 @@ class ClosingStore(mongodb_store.MongoDBStore):
         self.close = client.close
 
 
-class TestMongoDBStore(StoreLaws):
-    def make_store(self) -> Store:
+class TestMongoDBStore(FailureConformance):
+    """The store on PyMongo."""
+
+    def make_store(self) -> Any:
         store = ClosingStore(f"users_{os.getpid()}_{next(_numbers)}")
         store._users.drop()
         return store
 
-    def make_peer(self, store: Any) -> Store:
+    def make_peer(self, store: Any) -> Any:
         return ClosingStore(store.name)
+
+    def cut_off(self, store: Any) -> None:
+        store.close()
 
 
 # --- the page ------------------------------------------------------------------------------------------------------
@@ -158,3 +187,19 @@ class TestMongoDBStore(StoreLaws):
 def test_a_store_takes_forty_lines(path: Path) -> None:
     """Each store is complete, in at most forty lines, blank ones included."""
     assert 40 >= len(path.read_text(encoding="utf-8").splitlines())
+
+
+@pytest.mark.parametrize("path", STORES, ids=lambda path: path.name)
+def test_the_page_shows_the_store(path: Path) -> None:
+    """What a reader copies from the page is the file that is tested here."""
+    assert f"```python\n{path.read_text(encoding='utf-8')}```" in PAGE.read_text(encoding="utf-8")
+
+
+def test_the_asynchronous_face_says_how_to_take_a_blocking_store() -> None:
+    """A store that is declared as one is refused where its methods would not be awaited, with what to do instead."""
+    with pytest.raises(TypeError, match="ThreadedStore"):
+        AsyncTwoFactor(
+            psycopg_store.PsycopgStore(lambda: pytest.fail("it connects")),
+            keys=KeyRing(KeyRing.generate_key()),
+            issuer="Example",
+        )  # type: ignore[arg-type]
