@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 from accounts import PHONE, Account
 from bare import BarePostgreSQL, BareSQLite
 from measure import disk, print_lines, setting
-from servers import create_tables, postgresql
+from servers import open_store, postgresql
 
 from twofa.errors import StoreContention
 from twofa.stores import SQLiteStore
@@ -73,16 +73,11 @@ class Shared:
         self.counts: multiprocessing.Queue[Count] = context.Queue()
 
 
-def open_store(place: str, clients: int, stack: ExitStack) -> Store:
+def store_at(place: str, clients: int, stack: ExitStack) -> Store:
     """Return the store of one process, to be closed with `stack`."""
-    if not place.startswith("postgresql"):
-        return stack.enter_context(SQLiteStore(place))
-    from sqlalchemy import create_engine  # not needed to measure SQLite
-    from twofa.stores.sqlalchemy import SQLAlchemyStore
-
-    engine = create_engine(place, pool_size=clients)
-    stack.callback(engine.dispose)
-    return SQLAlchemyStore(engine)
+    if place.startswith("postgresql"):
+        return open_store(place, stack, pool_size=clients)
+    return stack.enter_context(SQLiteStore(place))
 
 
 def open_bare(place: str, user_id: str, stack: ExitStack) -> Callable[[], bool]:
@@ -131,7 +126,7 @@ def repeat(call: Callable[[], object], seconds: float) -> Count:
 def work(task: Task, shared: Shared) -> None:
     """Be one process: a thread for each of its clients."""
     with ExitStack() as stack:
-        store = None if task.scene.startswith("bare") else open_store(task.place, len(task.clients), stack)
+        store = None if task.scene.startswith("bare") else store_at(task.place, len(task.clients), stack)
         calls = [client(task, number, store, stack) for number in task.clients]
 
         def run(call: Callable[[], object]) -> None:
@@ -163,7 +158,7 @@ def all_at_once(place: str, scene: Scene, processes: int, seconds: float) -> Cou
 def lines(where: str, place: str, processes: int, seconds: float) -> Iterator[tuple[str, bool]]:
     """Yield the lines of one database, and whether each keeps to its bar."""
     with ExitStack() as stack:
-        store = open_store(place, 1, stack)
+        store = store_at(place, 1, stack)
         for number in range(CLIENTS):
             Account(store, f"user-{number}").enrol()
     for scene, what in WHAT.items():
@@ -198,7 +193,8 @@ def main() -> None:
                     database = server.new_database()
                     BarePostgreSQL.make_tables(server.url(database))
                     place = server.url(database, driver="psycopg")
-                    create_tables(place)
+                    with ExitStack() as stack:
+                        open_store(place, stack).create_tables()
                     yield from lines(f"PostgreSQL, {processes} processes", place, processes, seconds)
 
     head = "| store | clients | done a second | lost a second | slowest, s | `StoreContention` | failed |"

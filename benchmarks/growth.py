@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import psycopg
 from accounts import PHONE, Account, synthetic_record
 from measure import NOW, disk, medians, print_lines, setting
-from servers import create_tables, postgresql
+from servers import open_store, postgresql
 
 from twofa.stores import SQLiteStore
 
@@ -129,20 +129,16 @@ def sqlite_lines(folder: Path, sizes: Sequence[int], logins: int) -> Iterator[tu
 
 def postgresql_lines(folder: Path, sizes: Sequence[int], logins: int) -> Iterator[tuple[str, bool]]:
     """Yield the lines of `SQLAlchemyStore` on PostgreSQL: one server, a database for each size."""
-    from sqlalchemy import create_engine  # not needed to measure SQLite
-    from twofa.stores.sqlalchemy import SQLAlchemyStore
-
     people = [Population(size, logins) for size in sizes]
     with postgresql(folder) as server, ExitStack() as stack:
         each: list[float] = []
         stores: list[Store] = []
         for crowd in people:
             database = server.new_database()
-            create_tables(server.url(database, driver="psycopg"))
-            engine = create_engine(server.url(database, driver="psycopg"))
-            stack.callback(engine.dispose)
+            store = open_store(server.url(database, driver="psycopg"), stack)
+            store.create_tables()
             each.append(fill_postgresql(server.url(database), crowd))
-            stores.append(SQLAlchemyStore(engine))
+            stores.append(store)
         yield from lines("PostgreSQL", people, each, stores, logins)
 
 

@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import sys
-from contextlib import closing
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from accounts import Account
 from bare import BarePostgreSQL, BareSQLite
 from measure import Row, disk, medians, print_rows, setting, three_digests
-from servers import create_tables, postgresql
+from servers import open_store, postgresql
 
 from twofa.stores import SQLiteStore
 
@@ -73,18 +73,13 @@ def sqlite_rows(folder: Path, synchronous: Literal["FULL", "NORMAL"], repetition
 
 def postgresql_rows(folder: Path, repetitions: int) -> Iterator[Row]:
     """Yield the lines of `SQLAlchemyStore` on PostgreSQL."""
-    from sqlalchemy import create_engine  # not needed to measure SQLite
-    from twofa.stores.sqlalchemy import SQLAlchemyStore
-
-    with postgresql(folder) as server:
+    with postgresql(folder) as server, ExitStack() as stack:
         database = server.new_database()
-        create_tables(server.url(database, driver="psycopg"))
-        engine = create_engine(server.url(database, driver="psycopg"))
-        store = SQLAlchemyStore(engine)
+        store = open_store(server.url(database, driver="psycopg"), stack)
+        store.create_tables()
         BarePostgreSQL.make_tables(server.url(database))
-        with closing(BarePostgreSQL(server.url(database))) as yardstick:
-            found = measured(store, yardstick, repetitions)
-        engine.dispose()
+        yardstick = stack.enter_context(closing(BarePostgreSQL(server.url(database))))
+        found = measured(store, yardstick, repetitions)
     yield from rows("`SQLAlchemyStore` on PostgreSQL", "its bare statements in psycopg", found)
 
 

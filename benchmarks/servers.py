@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from contextlib import contextmanager
@@ -11,6 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import ExitStack
+
+    from twofa.stores.sqlalchemy import SQLAlchemyStore
 
 
 @contextmanager
@@ -21,22 +25,28 @@ def postgresql(folder: Path) -> Iterator[Any]:
     """
     sys.path.append(str(Path(__file__).parent.parent / "tests"))
     module = import_module("postgresql")
+    named = os.environ.get("TWOFA_TEST_POSTGRESQL_URL")
+    if named:
+        yield module.PostgreSQL(named)
+        return
     # Where the benchmark runs as root the server runs as someone else, who must get at it.
     folder.chmod(0o711)
     before, tempfile.tempdir = tempfile.tempdir, str(folder)
     try:
-        server = module.server()
-        yield server
+        server = module.OwnPostgreSQL()
     finally:
         tempfile.tempdir = before
+    try:
+        yield server
+    finally:
+        server.stop()
 
 
-def create_tables(url: str) -> None:
-    """Create the tables of `SQLAlchemyStore` in a database of that server, by its URL for SQLAlchemy."""
-    from sqlalchemy import MetaData, create_engine  # not needed to measure SQLite
-    from twofa.stores.sqlalchemy import add_tables
+def open_store(url: str, stack: ExitStack, pool_size: int = 1) -> SQLAlchemyStore:
+    """Return a store in a database of that server, by its URL for SQLAlchemy, to be closed with `stack`."""
+    from sqlalchemy import create_engine  # not needed to measure SQLite
+    from twofa.stores.sqlalchemy import SQLAlchemyStore
 
-    metadata, engine = MetaData(), create_engine(url)
-    add_tables(metadata, dialect=engine.dialect.name)
-    metadata.create_all(engine)
-    engine.dispose()
+    engine = create_engine(url, pool_size=pool_size)
+    stack.callback(engine.dispose)
+    return SQLAlchemyStore(engine)
