@@ -6,19 +6,22 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from contextlib import ExitStack, closing
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from accounts import Account
 from bare import BarePostgreSQL, BareSQLite
 from measure import Row, disk, medians, print_rows, setting, three_digests
-from servers import open_store, postgresql
+from servers import open_engine, postgresql
 
 from twofa.stores import SQLiteStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from sqlalchemy import Engine
 
     from twofa import Store
 
@@ -73,14 +76,34 @@ def sqlite_rows(folder: Path, synchronous: Literal["FULL", "NORMAL"], repetition
 
 def postgresql_rows(folder: Path, repetitions: int) -> Iterator[Row]:
     """Yield the lines of `SQLAlchemyStore` on PostgreSQL."""
+    from twofa.stores.sqlalchemy import SQLAlchemyStore  # not needed to measure SQLite
+
     with postgresql(folder) as server, ExitStack() as stack:
         database = server.new_database()
-        store = open_store(server.url(database, driver="psycopg"), stack)
+        engine = open_engine(server.url(database, driver="psycopg"), stack)
+        store = SQLAlchemyStore(engine)
         store.create_tables()
         BarePostgreSQL.make_tables(server.url(database))
         yardstick = stack.enter_context(closing(BarePostgreSQL(server.url(database))))
         found = measured(store, yardstick, repetitions)
+        trips = round_trips(engine, Account(store, "user-44").enrol())
+    yield Row("a login through `SQLAlchemyStore` on PostgreSQL", 2, "a round trip to the server", trips)
     yield from rows("`SQLAlchemyStore` on PostgreSQL", "its bare statements in psycopg", found)
+
+
+def round_trips(engine: Engine, account: Account) -> int:
+    """Return how often a login waits for the server, by what libpq says it sends: each wait has its Sync or Query."""
+    pooled = engine.raw_connection()
+    connection: Any = pooled.driver_connection
+    pooled.close()  # to the pool, which has only this one
+    (code,) = account.right_codes(1)
+    with tempfile.TemporaryFile("w+") as trace:
+        connection.pgconn.trace(trace.fileno())
+        account.sign_in(*code)
+        connection.pgconn.untrace()
+        trace.seek(0)
+        messages = [line.rstrip().split("\t")[1:4] for line in trace]
+    return sum(sender == "F" and name in {"Sync", "Query"} for sender, _, name in messages)
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import ExitStack
 
+    from sqlalchemy import Engine
     from twofa.stores.sqlalchemy import SQLAlchemyStore
 
 
@@ -44,9 +45,15 @@ def postgresql(folder: Path) -> Iterator[Any]:
 
 def open_store(url: str, stack: ExitStack, pool_size: int = 1) -> SQLAlchemyStore:
     """Return a store in a database of that server, by its URL for SQLAlchemy, to be closed with `stack`."""
+    from twofa.stores.sqlalchemy import SQLAlchemyStore  # not needed to measure SQLite
+
+    return SQLAlchemyStore(open_engine(url, stack, pool_size))
+
+
+def open_engine(url: str, stack: ExitStack, pool_size: int = 1) -> Engine:
+    """Return an engine, to be disposed of with `stack`."""
     from sqlalchemy import create_engine  # not needed to measure SQLite
-    from twofa.stores.sqlalchemy import SQLAlchemyStore
 
     engine = create_engine(url, pool_size=pool_size)
     stack.callback(engine.dispose)
-    return SQLAlchemyStore(engine)
+    return engine
