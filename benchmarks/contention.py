@@ -146,7 +146,7 @@ def all_at_once(place: str, scene: Scene, processes: int, seconds: float) -> Cou
     share = CLIENTS // processes
     tasks = [Task(place, scene, range(first, first + share), seconds) for first in range(0, CLIENTS, share)]
     context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=work, args=(task, shared)) for task in tasks]
+    workers = [context.Process(target=work, args=(task, shared), daemon=True) for task in tasks]
     for worker in workers:
         worker.start()
     counts = [shared.counts.get(timeout=seconds + 300) for _ in range(CLIENTS)]
