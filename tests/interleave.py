@@ -246,7 +246,7 @@ def meaning(outcome: Any, stored: Stored | None, clock: Clock, policy: Policy = 
     state = state_of(stored)
     if isinstance(outcome, TwoFactorError):
         return type(outcome).__name__, getattr(outcome, "retry_at", None)
-    face = TwoFactor(copy_of(stored), keys=KeyRing(KEY), issuer="Example", policy=policy, clock=clock)
+    face = TwoFactor(copy_of(stored), keys=KeyRing(KEY, OTHER_KEY), issuer="Example", policy=policy, clock=clock)
     if isinstance(outcome, Verification):
         proof = ByVerification(outcome.token)
         served = attempt(lambda: face.begin_setup(USER, account_name=ACCOUNT, proof=proof))
@@ -356,12 +356,12 @@ class Scene:
             "forget": lambda face: face.forget(user, proof=CAROL),
         }
 
-    def play(self, kind: str, names: Sequence[str], choose: Callable[[int], int]) -> tuple[Any, ...]:
+    def play(self, kind: str, names: Sequence[str], choose: Callable[[int], int], **options: Any) -> tuple[Any, ...]:
         """Carry out calls as chosen; return what each got, what of that is live, and what the record holds."""
         store = copy_of(self.stored, self.user_id)
         events: list[Event] = []
         calls = self.calls()
-        options = self.options(on_event=events.append)
+        options = self.options(on_event=events.append, **options)
         outcomes = DRIVERS[kind](store, [calls[name] for name in names], choose, **options)
         return self.summary(outcomes, store, events)
 
@@ -378,6 +378,6 @@ class Scene:
             tuple(sorted(told(events))),
         )
 
-    def orders(self, kind: str, names: Sequence[str]) -> list[tuple[Any, ...]]:
+    def orders(self, kind: str, names: Sequence[str], **options: Any) -> list[tuple[Any, ...]]:
         """Return what comes of the two calls one after the other, either way round."""
-        return [self.play(kind, names, first_come), self.play(kind, names, lambda among: among - 1)]
+        return [self.play(kind, names, choose, **options) for choose in (first_come, lambda among: among - 1)]

@@ -416,10 +416,9 @@ def outcome_of(kind: str, scene: Scene, name: str, store: Any, **options: Any) -
         return failure
 
 
-EVERY_WRITER = [case for case in CASES if case[1] != "reseal"]
 WRITERS = ["verify wrong", "redeem wrong", "verify next", "redeem other", "new codes", "begin", "cancel", "disable"]
 kinds = pytest.mark.parametrize("kind", DRIVERS)
-cases = pytest.mark.parametrize(("state", "name"), EVERY_WRITER, ids=[f"{s}: {n}" for s, n in EVERY_WRITER])
+cases = pytest.mark.parametrize(("state", "name"), CASES, ids=NAMES)
 
 
 def faults_at_every_swap(scene: Scene, fault: str) -> Iterator[LossyStore]:
@@ -439,7 +438,7 @@ def faults_at_every_swap(scene: Scene, fault: str) -> Iterator[LossyStore]:
 def test_a_lost_reply_is_not_a_lost_swap(state: str, name: str, fault: str, kind: str) -> None:
     """P4: a store commits and loses the reply, at any swap: the outcome is what it would have been, and live."""
     scene = Scene(state)
-    expected = scene.play(kind, [name], first_come)
+    expected = scene.play(kind, [name], first_come, keys=keys_for(name))
 
     for store in faults_at_every_swap(scene, fault):
         events: list[Any] = []
@@ -455,12 +454,12 @@ def test_a_lost_reply_is_found_under_anothers_write(state: str, name: str, fault
     """P4: between a lost reply and the reload somebody else writes: still as if one had come after the other."""
     scene = Scene(state)
     for writer in set(WRITERS) & set(scene.calls()):
-        allowed = scene.orders(kind, [name, writer])
+        allowed = scene.orders(kind, [name, writer], keys=keys_for(name))
         for store in faults_at_every_swap(scene, fault):
             events: list[Any] = []
             others: list[Any] = []
 
-            other = face_on(Direct(store), scene, writer, on_event=events.append)
+            other = face_on(Direct(store), scene, name, on_event=events.append)
             write = partial(scene.calls()[writer], other)
             store.between = partial(lambda write, others: others.append(attempt(write)), write, others)
             outcome = outcome_of(kind, scene, name, store, on_event=events.append)

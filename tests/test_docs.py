@@ -40,6 +40,7 @@ def test_every_example_runs(page: Path, tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr("twofa.core.time", SimpleNamespace(time=clock))
     names: dict[str, Any] = {"session": {}, "user": SimpleNamespace(id="user-42", email="alice@example.com")}
     names["form"] = Form(names, clock)
+    names["fresh_file"] = lambda: tmp_path / "fresh.db"
 
     for block in blocks:
         exec(compile(block, page.name, "exec"), names)
@@ -47,7 +48,7 @@ def test_every_example_runs(page: Path, tmp_path: Path, monkeypatch: pytest.Monk
     if page.name == "README.md":
         assert "code_accepted" == names["log"][-1][2]
     if "two_factor" in names:
-        names["two_factor"]._store.close()
+        getattr(names["two_factor"]._store, "close", lambda: None)()
 
 
 def test_no_page_names_another_project() -> None:

@@ -145,14 +145,7 @@ class AsyncTwoFactor:
 
     async def reseal(self, user_id: str) -> bool:
         """See `TwoFactor.reseal`."""
-        self._core.check_user(user_id)
-        for _ in range(ROUNDS):
-            change = self._core.resealed(user_id, await self._store.load(user_id))
-            if change is None:
-                return False
-            if await self._store.swap(user_id, change):
-                return True
-        raise StoreContention
+        return await self._carry_out(self._core.reseal(user_id))
 
     async def _carry_out(self, run: Run[T]) -> T:
         for _ in range(ROUNDS):

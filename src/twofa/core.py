@@ -14,9 +14,9 @@ from twofa.decisions import Call, NewSetup, describe
 from twofa.otp import TOTP
 from twofa.policy import Policy
 from twofa.recovery import NewCodes, check_available
-from twofa.run import Run, close_record, open_record
+from twofa.run import OperationRun, ResealRun, open_record
 from twofa.state import Key
-from twofa.stores.protocol import Change, Store
+from twofa.stores.protocol import Store
 from twofa.values import Hidden, Unexpected, storable
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from twofa.decisions import Operation
     from twofa.proofs import Proof
+    from twofa.run import Run
     from twofa.sealing import KeyRing, Seal
     from twofa.shapes import RecoveryCodes, Setup, Status, Verification
     from twofa.stores.protocol import Stored
@@ -138,22 +139,17 @@ class Core:
         known = _known(proof)
         return self._run(decisions.Forget(call, known))
 
+    def reseal(self, user_id: str) -> Run[bool]:
+        """Prepare a `reseal`, which needs no time: it changes nothing that a time could matter to."""
+        self.check_user(user_id)
+        return ResealRun(user_id, self._seal(user_id), self._keys.is_current)
+
     # --- what needs no decision ----------------------------------------------------------------------------------
 
     def status(self, user_id: str, stored: Stored | None, now: int) -> Status:
         """Describe a record as it was loaded."""
         state = open_record(self._seal(user_id), stored).state
         return describe(state.at(now), self._policy, now)
-
-    def resealed(self, user_id: str, stored: Stored | None) -> Change | None:
-        """Return the change that puts a record under the primary key, or `None` if nothing is to be done."""
-        if stored is None:
-            return None
-        seal = self._seal(user_id)
-        state, versions = open_record(seal, stored)
-        if self._keys.is_current(stored.document):
-            return None
-        return Change(stored.version, close_record(seal, state, versions))
 
     def check_user(self, user_id: str) -> None:
         """Raise `TypeError` or `ValueError` for what cannot be a user id."""
@@ -164,7 +160,7 @@ class Core:
         return Call(user_id, self.now(), _clean(source), self._policy)
 
     def _run(self, operation: Operation[T]) -> Run[T]:
-        return Run(operation, self._seal(operation.call.user_id))
+        return OperationRun(operation, self._seal(operation.call.user_id))
 
     def _seal(self, user_id: str) -> Seal:
         return self._keys.for_user(user_id, self._namespace)

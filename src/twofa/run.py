@@ -9,13 +9,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from twofa import entropy
+from twofa.decisions import Decision
 from twofa.errors import RecordError
 from twofa.events import EventKind
 from twofa.state import Record, dump, load
 from twofa.stores.protocol import Change, Stored
 
 if TYPE_CHECKING:
-    from twofa.decisions import Decision, Operation
+    from collections.abc import Callable
+
+    from twofa.decisions import Operation
     from twofa.events import Event
     from twofa.jobs import Done, Job
     from twofa.sealing import Seal
@@ -57,29 +60,19 @@ class Turn(Generic[T]):
 class Run(Generic[T]):
     """One call on one record. Knows its own writes again, so that a lost reply is not taken for a lost swap."""
 
-    def __init__(self, operation: Operation[T], seal: Seal) -> None:
-        self.operation = operation
-        self.user_id = operation.call.user_id
+    def __init__(self, user_id: str, seal: Seal) -> None:
+        self.user_id = user_id
         self._done: Done | None = None
         self._seal = seal
         self._offered: Turn[T] | None = None
 
     def next(self, stored: Stored | None) -> Turn[T]:
-        """Return what to do about the record as it was just loaded.
-
-        A record that cannot be trusted ends the call with its `RecordError`: it never reads as "no second factor".
-        """
-        try:
-            return self._next(stored)
-        except RecordError as problem:
-            return Turn(self.operation.refuse(problem, EventKind.RECORD_REFUSED), None)
-
-    def _next(self, stored: Stored | None) -> Turn[T]:
+        """Return what to do about the record as it was just loaded; raises `RecordError` if it cannot be trusted."""
         record = open_record(self._seal, stored)
         offered, self._offered = self._offered, None
         if offered is not None and _landed(offered, record):
             return Turn(offered.decision, None)
-        decision = self.operation.decide(record.state, self._done)
+        decision = self._decide(stored, record.state)
         turn = Turn(decision, self._change(stored, record, decision))
         self._offered = turn if turn.change is not None else None
         return turn
@@ -92,6 +85,9 @@ class Run(Generic[T]):
         """Whether a reload shows that the last change happened, although its swap failed."""
         return self._offered is not None and _landed(self._offered, open_record(self._seal, stored))
 
+    def _decide(self, stored: Stored | None, state: State) -> Decision[T]:
+        raise NotImplementedError(self.user_id)  # both kinds of call have their own
+
     def _change(self, stored: Stored | None, record: Record, decision: Decision[T]) -> Change | None:
         expected = stored.version if stored is not None else None
         if decision.erase:
@@ -101,8 +97,42 @@ class Run(Generic[T]):
             return None
         return Change(expected, close_record(self._seal, decision.state, record.versions), decision.events)
 
+
+class OperationRun(Run[T]):
+    """A call that an operation decides."""
+
+    def __init__(self, operation: Operation[T], seal: Seal) -> None:
+        super().__init__(operation.call.user_id, seal)
+        self.operation = operation
+
+    def next(self, stored: Stored | None) -> Turn[T]:
+        """Return what to do about the record as it was just loaded.
+
+        A record that cannot be trusted ends the call with its `RecordError`: it never reads as "no second factor".
+        """
+        try:
+            return super().next(stored)
+        except RecordError as problem:
+            return Turn(self.operation.refuse(problem, EventKind.RECORD_REFUSED), None)
+
+    def _decide(self, stored: Stored | None, state: State) -> Decision[T]:  # noqa: ARG002  # sealed: it sees what is inside
+        return self.operation.decide(state, self._done)
+
     def __repr__(self) -> str:
         return f"Run({self.operation!r})"
+
+
+class ResealRun(Run[bool]):
+    """A call that writes the same state under the primary key: about the document, which no operation sees."""
+
+    def __init__(self, user_id: str, seal: Seal, is_current: Callable[[str], bool]) -> None:
+        super().__init__(user_id, seal)
+        self._is_current = is_current
+
+    def _decide(self, stored: Stored | None, state: State) -> Decision[bool]:
+        if stored is None or self._is_current(stored.document):
+            return Decision(value=False)
+        return Decision(value=True, state=state)
 
 
 def open_record(seal: Seal, stored: Stored | None) -> Record:

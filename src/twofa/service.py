@@ -180,18 +180,8 @@ class TwoFactor:
         return self._core.status(user_id, self._store.load(user_id), now)
 
     def reseal(self, user_id: str) -> bool:
-        """Encrypt the record under the primary key; return whether that was necessary. ASVS 5.0 11.2.2.
-
-        An exception of the store comes through; call again to be sure.
-        """
-        self._core.check_user(user_id)
-        for _ in range(ROUNDS):
-            change = self._core.resealed(user_id, self._store.load(user_id))
-            if change is None:
-                return False
-            if self._store.swap(user_id, change):
-                return True
-        raise StoreContention
+        """Encrypt the record under the primary key; return whether that was necessary. ASVS 5.0 11.2.2."""
+        return self._carry_out(self._core.reseal(user_id))
 
     def _carry_out(self, run: Run[T]) -> T:
         for _ in range(ROUNDS):
