@@ -2,129 +2,314 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
+import subprocess
+import sys
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import create_engine
-from sqlalchemy.ext.asyncio import create_async_engine
+from hypothesis import settings
+from hypothesis.stateful import run_state_machine_as_test
+from sqlalchemy import MetaData, create_engine, event, inspect, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.orm import Session, scoped_session, sessionmaker
+from sqlalchemy.pool import NullPool, StaticPool
+from sqlalchemy.schema import CreateIndex, CreateTable
 
-from mariadb import mariadb  # noqa: F401  # fixtures
-from postgresql import postgresql  # noqa: F401
-from test_stores_laws import Awaited, ListingLaws, OutboxLaws
-from twofa.stores.sqlalchemy import AsyncSQLAlchemyStore, SQLAlchemyStore
+from mariadb import mariadb  # noqa: F401  # a fixture
+from postgresql import postgresql  # noqa: F401  # a fixture
+from twofa.stores import Change
+from twofa.stores.sqlalchemy import AsyncSQLAlchemyStore, SQLAlchemyStore, add_tables
+from twofa.stores.sqlalchemy.families import _may_be_open
+from twofa.testing import (
+    AsyncFailureConformance,
+    AsyncHostTransactionConformance,
+    AsyncListingConformance,
+    AsyncOutboxConformance,
+    AsyncProcessConformance,
+    FailureConformance,
+    HostTransactionConformance,
+    ListingConformance,
+    OutboxConformance,
+    ProcessConformance,
+    StoreMachine,
+)
+from twofa.testing.awaited import EventLoop
+from twofa.testing.racing import at_once
+from twofa.testing.samples import USER, event as happened, numbers, stored, version
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+on_postgresql = pytest.mark.xdist_group("postgresql")
+on_mariadb = pytest.mark.xdist_group("mariadb")
 
 
-class Blocking(OutboxLaws, ListingLaws):
-    """One blocking driver."""
+# --- engines -------------------------------------------------------------------------------------------------------
 
-    @pytest.fixture(autouse=True)
-    def _engines(self):
-        self.engines = []
-        yield
-        for engine in self.engines:
+
+def engine_for(url: str, **options: Any) -> Any:
+    """Return a blocking engine; on SQLite as its host should set it up."""
+    engine = create_engine(url, **options)
+    prepare_sqlite(engine)
+    return engine
+
+
+def async_engine_for(url: str, **options: Any) -> Any:
+    """Return an asynchronous engine."""
+    engine = create_async_engine(url, **options)
+    prepare_sqlite(engine.sync_engine)
+    return engine
+
+
+def prepare_sqlite(engine: Any) -> None:
+    """Switch an SQLite file to write-ahead logging, without waiting for the disk."""
+    if engine.dialect.name == "sqlite":
+
+        @event.listens_for(engine, "connect")
+        def connect(connection: Any, _: Any) -> None:
+            cursor = connection.cursor()
+            cursor.execute("PRAGMA journal_mode=WAL")
+            cursor.execute("PRAGMA synchronous=OFF")
+            cursor.close()
+
+
+def open_store(url: str) -> SQLAlchemyStore:
+    """Open a store in any process."""
+    return SQLAlchemyStore(engine_for(url))
+
+
+def open_async_store(url: str) -> AsyncSQLAlchemyStore:
+    """Open an asynchronous store in any process."""
+    return AsyncSQLAlchemyStore(async_engine_for(url, poolclass=NullPool))
+
+
+EMPTY = ("DELETE FROM twofa_event", "DELETE FROM twofa_record")
+
+
+# --- the laws ------------------------------------------------------------------------------------------------------
+
+
+class Blocking(OutboxConformance, ListingConformance, HostTransactionConformance, FailureConformance):
+    """A blocking driver: one database, emptied for each law."""
+
+    options: Any = {}
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def url(cls) -> str:
+        raise NotImplementedError("an empty database")
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def engines(cls, url: str) -> Iterator[list[Any]]:
+        engines = [engine_for(url, **cls.options) for _ in range(2)]
+        SQLAlchemyStore(engines[0]).create_tables()
+        yield engines
+        for engine in engines:
             engine.dispose()
 
+    @pytest.fixture(autouse=True)
+    def _prepare(self, url: str, engines: list[Any]) -> None:
+        self.url_, self.engines_ = url, engines
+
     def make_store(self):
-        self.address = self.new_url()
-        store = self.make_peer(None)
-        store.create_tables()
-        return store
+        with self.engines_[0].begin() as connection:
+            for statement in EMPTY:
+                connection.execute(text(statement))
+        return SQLAlchemyStore(self.engines_[0])
 
     def make_peer(self, store):
-        self.engines.append(create_engine(self.address))
-        return SQLAlchemyStore(self.engines[-1])
+        return SQLAlchemyStore(self.engines_[1])
+
+    def make_opener(self, store):
+        return partial(open_store, self.url_)
+
+    @contextmanager
+    def host_transaction(self, store):
+        with Session(store._engine) as session:
+            session.execute(text("SELECT count(*) FROM twofa_record")).all()
+            yield
+            session.rollback()
+
+    def cut_off(self, store):
+        rename_tables(store, there=False)
+
+    @pytest.fixture
+    def store(self):
+        store = self.make_store()
+        yield store
+        rename_tables(store, there=True)
 
 
-@pytest.mark.xdist_group("postgresql")
-class TestPsycopg(Blocking):
+def rename_tables(store: SQLAlchemyStore, *, there: bool) -> None:
+    """Take the table of records away behind a store's back, or put it back if it was taken."""
+    name, other = ("gone", "twofa_record") if there else ("twofa_record", "gone")
+    with store._engine.begin() as connection:
+        if inspect(connection).has_table(name):
+            connection.execute(text(f"ALTER TABLE {name} RENAME TO {other}"))
+
+
+class Awaiting(
+    AsyncOutboxConformance, AsyncListingConformance, AsyncHostTransactionConformance, AsyncFailureConformance
+):
+    """An asynchronous driver: one database, emptied for each law."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def url(cls) -> str:
+        raise NotImplementedError("an empty database")
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def loop(cls):
+        loop = EventLoop()
+        yield loop
+        loop.close()
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def engines(cls, url: str, loop: EventLoop) -> Iterator[list[Any]]:
+        engines = [async_engine_for(url) for _ in range(2)]
+        loop.run(AsyncSQLAlchemyStore(engines[0]).create_tables())
+        yield engines
+        for engine in engines:
+            loop.run(engine.dispose())
+
     @pytest.fixture(autouse=True)
-    def _server(self, postgresql):
-        self.new_url = lambda: postgresql.url(postgresql.new_database(), driver="psycopg")
-
-
-class Loop:
-    """An event loop in a thread of its own: an engine of asyncio belongs to one loop, and the laws to many threads."""
-
-    def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self.loop.run_forever)
-        self._thread.start()
-
-    def run(self, call):
-        return asyncio.run_coroutine_threadsafe(call, self.loop).result(60)
-
-    def close(self) -> None:
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join()
-        self.loop.close()
-
-
-class OnLoop(Awaited):
-    """An asynchronous store called like a blocking one, from any thread."""
-
-    def __init__(self, store, loop) -> None:
-        super().__init__(store)
-        self._loop = loop
-
-    def _run(self, call):
-        return self._loop.run(call)
-
-    def create_tables(self) -> None:
-        self._run(self._store.create_tables())
-
-
-class Awaiting(Blocking):
-    """One asynchronous driver."""
-
-    @pytest.fixture(autouse=True)
-    def _engines(self):
-        self.engines, self.loop = [], Loop()
+    def _prepare(self, url: str, engines: list[Any], loop: EventLoop) -> Iterator[None]:
+        self.url_, self.engines_ = url, engines
         yield
-        for engine in self.engines:
-            self.loop.run(engine.dispose())
-        self.loop.close()
+        assert [0, 0] == [engine.pool.checkedout() for engine in engines], "a connection was lost to the pool"
+        loop.run(self.rename_tables(there=True))
+
+    async def make_store(self):
+        async with self.engines_[0].begin() as connection:
+            for statement in EMPTY:
+                await connection.execute(text(statement))
+        return AsyncSQLAlchemyStore(self.engines_[0])
 
     def make_peer(self, store):
-        self.engines.append(create_async_engine(self.address))
-        return OnLoop(AsyncSQLAlchemyStore(self.engines[-1]), self.loop)
+        return AsyncSQLAlchemyStore(self.engines_[1])
+
+    def make_opener(self, store):
+        return partial(open_async_store, self.url_)
+
+    @asynccontextmanager
+    async def host_transaction(self, store):
+        async with AsyncSession(store._engine) as session:
+            (await session.execute(text("SELECT count(*) FROM twofa_record"))).all()
+            yield
+            await session.rollback()
+
+    async def cut_off(self, store):
+        await self.rename_tables(there=False)
+
+    async def rename_tables(self, *, there):
+        async with self.engines_[0].begin() as connection:
+            engine = SimpleNamespace(begin=partial(as_it_is, connection.sync_connection))
+            await connection.run_sync(lambda _: rename_tables(SimpleNamespace(_engine=engine), there=there))
 
 
-@pytest.mark.xdist_group("postgresql")
+@contextmanager
+def as_it_is(connection: Any) -> Iterator[Any]:
+    """Lend what is there."""
+    yield connection
+
+
+@on_postgresql
+class TestPsycopg(Blocking, ProcessConformance):
+    """PostgreSQL by psycopg."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def url(cls, postgresql):
+        return postgresql.url(postgresql.new_database(), driver="psycopg")
+
+
+@on_postgresql
+class TestRepeatableRead(Blocking):
+    """PostgreSQL by psycopg, where every transaction is REPEATABLE READ unless it says otherwise."""
+
+    options = {"isolation_level": "REPEATABLE READ"}  # noqa: RUF012
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def url(cls, postgresql):
+        url = postgresql.url(postgresql.new_database(), driver="psycopg")
+        return f"{url}?options=-cdefault_transaction_isolation%3Drepeatable%5C%20read"
+
+
+@on_postgresql
+class TestSerializable(Blocking):
+    """PostgreSQL by psycopg, where every transaction is SERIALIZABLE unless it says otherwise."""
+
+    options = {"isolation_level": "SERIALIZABLE"}  # noqa: RUF012
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def url(cls, postgresql):
+        url = postgresql.url(postgresql.new_database(), driver="psycopg")
+        return f"{url}?options=-cdefault_transaction_isolation%3Dserializable"
+
+
+@on_postgresql
 class TestAsyncPsycopg(Awaiting):
-    @pytest.fixture(autouse=True)
-    def _server(self, postgresql):
-        self.new_url = lambda: postgresql.url(postgresql.new_database(), driver="psycopg")
+    """PostgreSQL by psycopg, awaiting."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def url(cls, postgresql):
+        return postgresql.url(postgresql.new_database(), driver="psycopg")
 
 
-@pytest.mark.xdist_group("postgresql")
-class TestAsyncpg(Awaiting):
-    @pytest.fixture(autouse=True)
-    def _server(self, postgresql):
-        self.new_url = lambda: postgresql.url(postgresql.new_database(), driver="asyncpg")
+@on_postgresql
+class TestAsyncpg(Awaiting, AsyncProcessConformance):
+    """PostgreSQL by asyncpg."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def url(cls, postgresql):
+        return postgresql.url(postgresql.new_database(), driver="asyncpg")
 
 
-@pytest.mark.xdist_group("mariadb")
-class TestPyMySQL(Blocking):
-    @pytest.fixture(autouse=True)
-    def _server(self, mariadb):
-        self.new_url = lambda: mariadb.url(mariadb.new_database(), driver="pymysql")
+@on_mariadb
+class TestPyMySQL(Blocking, ProcessConformance):
+    """MariaDB by PyMySQL."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def url(cls, mariadb):
+        return mariadb.url(mariadb.new_database(), driver="pymysql")
 
 
-@pytest.mark.xdist_group("mariadb")
+@on_mariadb
 class TestAiomysql(Awaiting):
-    @pytest.fixture(autouse=True)
-    def _server(self, mariadb):
-        self.new_url = lambda: mariadb.url(mariadb.new_database(), driver="aiomysql")
+    """MariaDB by aiomysql."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def url(cls, mariadb):
+        return mariadb.url(mariadb.new_database(), driver="aiomysql").replace("mysql+", "mariadb+")
 
 
-class TestPysqlite(Blocking):
-    @pytest.fixture(autouse=True)
-    def _server(self, tmp_path):
-        self.new_url = lambda: f"sqlite:///{tmp_path}/app.db"
+class TestPysqlite(Blocking, ProcessConformance):
+    """SQLite by the standard library."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def url(cls, tmp_path_factory):
+        return f"sqlite:///{tmp_path_factory.mktemp('pysqlite') / 'app.db'}"
 
 
 class TestAiosqlite(Awaiting):
-    @pytest.fixture(autouse=True)
-    def _server(self, tmp_path):
-        self.new_url = lambda: f"sqlite+aiosqlite:///{tmp_path}/app.db"
+    """SQLite by aiosqlite."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def url(cls, tmp_path_factory):
+        return f"sqlite+aiosqlite:///{tmp_path_factory.mktemp('aiosqlite') / 'app.db'}"

@@ -12,13 +12,15 @@ only then reads up to that number. It never holds the gate: writers wait for wri
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
+from typing import cast as cast_type
 
 from sqlalchemy import (
     CTE,
-    CursorResult,
     Integer,
+    MetaData,
     Text,
     and_,
     bindparam,
@@ -38,11 +40,11 @@ from sqlalchemy.dialects.postgresql import insert as insert_if_absent
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from typing_extensions import override
 
-from twofa.stores.sqlalchemy.tables import MYSQL, POSTGRESQL, SQLITE, Tables, add_tables, check_dialect
+from twofa.stores.sqlalchemy.tables import MYSQL, POSTGRESQL, add_tables, check_dialect
 from twofa.stores.trail import EventRow
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine, MetaData, Select, Table
+    from sqlalchemy import Connection, Dialect, Select, Table
 
     from twofa.stores.protocol import Change
 
@@ -62,9 +64,10 @@ class Family:
     conflicts: frozenset[object]
     """The codes of errors that say: given up for the sake of another transaction, and nothing was committed."""
 
-    def __init__(self, metadata: MetaData, dialect: str, schema: str | None) -> None:
-        self.metadata = metadata
-        self.tables = add_tables(metadata, dialect=dialect, schema=schema)
+    def __init__(self, dialect: Dialect, schema: str | None) -> None:
+        self.dialect = dialect
+        self.metadata = MetaData()
+        self.tables = add_tables(self.metadata, dialect=dialect.name, schema=schema)
 
     def prepare(self, connection: Connection) -> None:
         """Make a connection, just taken from the pool, independent of the engine's isolation level."""
@@ -85,7 +88,7 @@ class Family:
             _run(connection, "COMMIT")
 
     def swap(self, connection: Connection, user_id: str, change: Change) -> bool:
-        """Apply a change in one step; return whether it happened, and whether it is committed."""
+        """Apply a change in one step, on a fresh connection; return whether it happened, and so is committed."""
         raise NotImplementedError
 
     def pass_gate(self, connection: Connection) -> bool:
@@ -122,8 +125,8 @@ class PostgreSQL(Family):
     """Serialization failure, deadlock."""
     _LOCK_NOT_AVAILABLE = "55P03"
 
-    def __init__(self, metadata: MetaData, dialect: str, schema: str | None) -> None:
-        super().__init__(metadata, dialect, schema)
+    def __init__(self, dialect: Dialect, schema: str | None) -> None:
+        super().__init__(dialect, schema)
         self._statements: dict[tuple[_Kind, int], Select[int]] = {}
 
     @override
@@ -147,13 +150,13 @@ class PostgreSQL(Family):
         # The row that is changed is joined with the gate's, and each event with the row that was changed, so that the
         # lock is held before the number of an event is drawn. It is let go at the end of the transaction, after the
         # commit can be seen.
-        record, event, _ = self.tables
+        event = self.tables.event
         gate = None
         if events:
             lock = func.pg_advisory_xact_lock_shared(_GATE, self._table_number).label("held")
             gate = select(lock, _WHOSE.label("user_id")).cte("gate").prefix_with("MATERIALIZED")
         done = self._change(kind, gate)
-        told = []
+        told: list[CTE] = []
         if kind in {"delete", "nothing"}:
             told.append(delete(event).where(event.c.user_id == done.c.user_id).cte("erased"))
         if events:
@@ -191,9 +194,7 @@ class PostgreSQL(Family):
 
     @cached_property
     def _table_number(self) -> Any:
-        from sqlalchemy.dialects.postgresql import dialect  # only to write the name
-
-        name = dialect().identifier_preparer.format_table(self.tables.event)
+        name = self.dialect.identifier_preparer.format_table(self.tables.event)
         return cast(cast(cast(literal(name), REGCLASS), OID), Integer)
 
     @override
@@ -245,7 +246,7 @@ class _StepByStep(Family):
     @override
     def swap(self, connection: Connection, user_id: str, change: Change) -> bool:
         self.begin(connection, gate="shared" if change.events else None)
-        record, event, _ = self.tables
+        event = self.tables.event
         if not self._put(connection, user_id, change):
             _run(connection, "ROLLBACK")
             return False
@@ -266,7 +267,7 @@ class _StepByStep(Family):
         else:
             return self._create(connection, {"user_id": user_id, **change.new._asdict()})
         statement = delete(record) if change.new is None else update(record).values(change.new._asdict())
-        return _rows(connection.execute(statement.where(held))) == 1
+        return connection.execute(statement.where(held)).rowcount == 1
 
     def _create(self, connection: Connection, row: dict[str, str]) -> bool:
         try:
@@ -278,7 +279,7 @@ class _StepByStep(Family):
         return True
 
     def begin(self, connection: Connection, *, gate: Literal["shared", "alone"] | None = None) -> None:
-        """Begin a transaction that writes, behind the gate where there is one."""
+        """Begin a transaction that writes, on a fresh connection, and hold the gate where there is one."""
         raise NotImplementedError
 
 
@@ -316,38 +317,32 @@ class MySQL(_StepByStep):
 
     @override
     def begin(self, connection: Connection, *, gate: Literal["shared", "alone"] | None = None) -> None:
-        self._begin(connection)
-        while gate and not self._at_gate(connection, gate):
-            # Alembic creates tables and no rows.
-            self._create_gate(connection)
-            self._begin(connection)
-
-    def _begin(self, connection: Connection) -> None:
-        self.fresh(connection)
         _run(connection, "START TRANSACTION")
+        while gate and not self._at_gate(connection, gate):
+            # Alembic creates tables, and no rows.
+            self._create_gate(connection)
+            self.fresh(connection)
+            _run(connection, "START TRANSACTION")
 
     def _at_gate(self, connection: Connection, gate: Literal["shared", "alone"]) -> bool:
         row = select(self._gate.c.id).where(self._gate.c.id == 1)
         return connection.scalar(row.with_for_update(read=gate == "shared")) is not None
 
     def _create_gate(self, connection: Connection) -> None:
-        self._begin(connection)
-        try:
+        with suppress(IntegrityError):  # another was faster
             connection.execute(insert(self._gate).values(id=1))
-        except IntegrityError:
-            pass  # another was faster
         self.commit(connection)
 
     @property
     def _gate(self) -> Table:
-        assert self.tables.gate is not None
-        return self.tables.gate
+        return cast_type("Table", self.tables.gate)  # which these databases have
 
     @override
     def pass_gate(self, connection: Connection) -> bool:
         setting = "SESSION innodb_lock_wait_timeout"
         _run(connection, f"SET @twofa_patience = @@{setting.replace(' ', '.')}, {setting} = {_PATIENCE}")
         try:
+            self.fresh(connection)
             self.begin(connection, gate="alone")
         except DBAPIError as error:
             if self.code(error) != self._LOCK_WAIT_TIMEOUT:
@@ -387,7 +382,6 @@ class SQLite(_StepByStep):
 
     @override
     def begin(self, connection: Connection, *, gate: Literal["shared", "alone"] | None = None) -> None:
-        self.fresh(connection)
         _run(connection, "BEGIN IMMEDIATE")
 
     @override
@@ -396,6 +390,7 @@ class SQLite(_StepByStep):
 
     @override
     def create(self, connection: Connection) -> None:
+        self.fresh(connection)
         self.begin(connection)
         self.metadata.create_all(connection)
         self.commit(connection)
@@ -408,20 +403,15 @@ class SQLite(_StepByStep):
 # --- connections ---------------------------------------------------------------------------------------------------
 
 
-def family_of(engine: Engine, metadata: MetaData, schema: str | None) -> Family:
-    """Return what is particular to an engine's database. Raises `ValueError` for one that nobody knows."""
-    name = engine.dialect.name
-    check_dialect(name)
-    family: type[Family] = PostgreSQL if name in POSTGRESQL else MySQL if name in MYSQL else SQLite
-    return family(metadata, name, schema)
+def family_of(dialect: Dialect, schema: str | None) -> Family:
+    """Return what is particular to a database. Raises `ValueError` for one that the store does not know."""
+    check_dialect(dialect.name)
+    family: type[Family] = PostgreSQL if dialect.name in POSTGRESQL else MySQL if dialect.name in MYSQL else SQLite
+    return family(dialect, schema)
 
 
 def _run(connection: Connection, statement: str) -> None:
     connection.exec_driver_sql(statement)
-
-
-def _rows(result: CursorResult[Any]) -> int:
-    return result.rowcount
 
 
 def _may_be_open(connection: Connection) -> bool:

@@ -8,9 +8,9 @@ that submitted it is rolled back.
 from __future__ import annotations
 
 from functools import wraps
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import Engine, MetaData, delete, func, select
+from sqlalchemy import Engine, delete, func, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import SingletonThreadPool, StaticPool
 from typing_extensions import override
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from sqlalchemy import Connection, Select
+    from sqlalchemy import ColumnElement, Connection
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from twofa.events import Event
@@ -50,9 +50,9 @@ class SQLAlchemyStore(Store):
         Raises `TypeError` for anything but an engine that gives out connections of its own, `ValueError` for a database
         that the store does not know.
         """
-        if isinstance(engine, Engine) and engine.dialect.is_async:
-            raise TypeError("SQLAlchemyStore is blocking: give an asynchronous engine to AsyncSQLAlchemyStore")
         self._engine = _checked(engine, "an Engine")
+        if self._engine.dialect.is_async:
+            raise TypeError("SQLAlchemyStore is blocking: give an asynchronous engine to AsyncSQLAlchemyStore")
         self._work = _Work(engine, schema)
 
     @override
@@ -111,11 +111,12 @@ class AsyncSQLAlchemyStore(AsyncStore):
         """As `SQLAlchemyStore`, with an `AsyncEngine`."""
         from sqlalchemy.ext.asyncio import AsyncEngine  # needs greenlet, which a blocking host does without
 
-        if isinstance(engine, Engine):
+        given: Any = engine
+        if isinstance(given, Engine):
             raise TypeError("AsyncSQLAlchemyStore takes an AsyncEngine: give a blocking engine to SQLAlchemyStore")
-        _checked(engine.sync_engine if isinstance(engine, AsyncEngine) else engine, "an AsyncEngine")
+        inner = _checked(given.sync_engine if isinstance(given, AsyncEngine) else given, "an AsyncEngine")
         self._engine = engine
-        self._work = _Work(engine.sync_engine, schema)
+        self._work = _Work(inner, schema)
 
     @override
     async def load(self, user_id: str) -> Stored | None:
@@ -175,7 +176,7 @@ def _checked(engine: object, wanted: str) -> Engine:
 def _repeatable(
     step: Callable[Concatenate[_Work, Connection, P], T],
 ) -> Callable[Concatenate[_Work, Connection, P], T]:
-    """Let a step that can be done twice begin again when the database gives it up for another transaction."""
+    """Let a step begin again when the database gave it up, and committed nothing, for the sake of another."""
 
     @wraps(step)
     def steps(work: _Work, connection: Connection, /, *arguments: P.args, **named: P.kwargs) -> T:
@@ -199,7 +200,7 @@ class _Work:
     """What the store does on a connection that it is lent."""
 
     def __init__(self, engine: Engine, schema: str | None) -> None:
-        self.family = family_of(engine, MetaData(), schema)
+        self.family = family_of(engine.dialect, schema)
         self.record, self.event, _ = self.family.tables
 
     @_repeatable
@@ -209,9 +210,8 @@ class _Work:
         return None if row is None else Stored(*row)
 
     def swap(self, connection: Connection, user_id: str, change: Change) -> bool:
-        self.family.prepare(connection)
         try:
-            return self.family.swap(connection, user_id, change)
+            return self._swap(connection, user_id, change)
         except DBAPIError as error:
             # The database itself says that nothing was committed. After anything else nobody knows.
             if not self.family.is_conflict(error):
@@ -219,10 +219,12 @@ class _Work:
             return False
 
     @_repeatable
+    def _swap(self, connection: Connection, user_id: str, change: Change) -> bool:
+        return self.family.swap(connection, user_id, change)
+
+    @_repeatable
     def events(self, connection: Connection, user_id: str) -> tuple[Event, ...]:
-        mine = self.event.c.user_id == user_id
-        rows = connection.execute(self._rows().where(mine).order_by(self.event.c.id)).all()
-        return tuple(EventRow(*row).event() for _, *row in rows)
+        return tuple(event for _, event in self._told(connection, self.event.c.user_id == user_id))
 
     @_repeatable
     def events_after(self, connection: Connection, after: int, limit: int) -> tuple[OutboxEntry, ...]:
@@ -232,9 +234,8 @@ class _Work:
         if highest is None or highest <= after or not self.family.pass_gate(connection):
             return ()
         self.family.fresh(connection)
-        settled = self._rows().where(number > after, number <= highest)
-        rows = connection.execute(settled.order_by(number).limit(limit)).all()
-        return tuple(OutboxEntry(str(number), EventRow(*row).event()) for number, *row in rows)
+        settled = self._told(connection, number > after, number <= highest, limit=limit)
+        return tuple(OutboxEntry(str(number), event) for number, event in settled)
 
     @_repeatable
     def prune_events(self, connection: Connection, seconds: int) -> int:
@@ -251,6 +252,10 @@ class _Work:
         self.family.prepare(connection)
         self.family.create(connection)
 
-    def _rows(self) -> Select[tuple[int, str, int, str, str | None, str]]:
+    def _told(
+        self, connection: Connection, *which: ColumnElement[bool], limit: int | None = None
+    ) -> list[tuple[int, Event]]:
         event = self.event.c
-        return select(event.id, event.user_id, event.at, event.kind, event.source, event.detail)
+        columns = select(event.id, event.user_id, event.at, event.kind, event.source, event.detail)
+        rows = connection.execute(columns.where(*which).order_by(event.id).limit(limit))
+        return [(row[0], EventRow(*row[1:]).event()) for row in rows]

@@ -15,8 +15,6 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 from typing_extensions import override
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from sqlalchemy import BindParameter, ColumnElement, Dialect
 
 POSTGRESQL = frozenset({"postgresql"})
@@ -110,7 +108,7 @@ class Utf8(TypeDecorator[str]):
         return func.unhex(bindparam, type_=self)
 
     @override
-    def bind_processor(self, dialect: Dialect) -> Callable[[str | None], str | None]:
+    def bind_processor(self, dialect: Dialect) -> Any:
         return _hexadecimal
 
     @override
