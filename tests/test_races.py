@@ -121,14 +121,9 @@ def judge_round(method: str, outcomes: Sequence[Any], events: Sequence[Event], *
     assert +Counter(expected) == Counter(told(events))
 
 
-@pytest.mark.parametrize("method", ["totp", "recovery_code"])
-@pytest.mark.parametrize("kind", ["memory", "sqlite"])
-def test_of_32_threads_one_is_accepted(method: str, kind: str, tmp_path: Path) -> None:
-    """P1: 32 threads submit one code at the same instant, 200 times over on SQLite: one acceptance each time."""
-    path = tmp_path / "races.db"
-    store: Any = MemoryStore() if kind == "memory" else SQLiteStore(path)
-    peer: Any = store if kind == "memory" else SQLiteStore(path)
-    users = [f"user-{number}" for number in range(ROUNDS if kind == "sqlite" else ROUNDS // 4)]
+def race_threads(method: str, store: Store, peer: Store, rounds: int) -> None:
+    """Let 32 threads submit one right code at the same instant, half of them through the peer, a round for each user."""
+    users = [f"user-{number}" for number in range(rounds)]
     secrets = enrolled(store, users)
     events: list[Event] = []
     faces = [face_on(either, Clock(NOW), on_event=events.append) for either in (store, peer)]
@@ -147,10 +142,21 @@ def test_of_32_threads_one_is_accepted(method: str, kind: str, tmp_path: Path) -
             assert (10 if method == "totp" else 9) == faces[0].status(user_id).recovery_codes_remaining
 
 
-def compete(path: str, rounds: list[tuple[str, str, str]], start: Barrier, results: Connection) -> None:
+@pytest.mark.parametrize("method", ["totp", "recovery_code"])
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+def test_of_32_threads_one_is_accepted(method: str, kind: str, tmp_path: Path) -> None:
+    """P1: 32 threads submit one code at the same instant, 200 times over on SQLite: one acceptance each time."""
+    path = tmp_path / "races.db"
+    store: Any = MemoryStore() if kind == "memory" else SQLiteStore(path)
+    peer: Any = store if kind == "memory" else SQLiteStore(path)
+    race_threads(method, store, peer, ROUNDS if kind == "sqlite" else ROUNDS // 4)
+
+
+def compete(
+    open_store: Callable[[], Store], rounds: list[tuple[str, str, str]], start: Barrier, results: Connection
+) -> None:
     """One of the processes: submit every round's code when all the others do."""
-    store = SQLiteStore(path)
-    face = face_on(store, Clock(NOW))
+    face = face_on(open_store(), Clock(NOW))
     outcomes: list[Any] = []
     for user_id, method, code in rounds:
         submit = partial(face.verify if method == "totp" else face.redeem_recovery_code, user_id, code)
@@ -160,18 +166,22 @@ def compete(path: str, rounds: list[tuple[str, str, str]], start: Barrier, resul
     results.close()
 
 
-def test_of_8_processes_one_is_accepted(tmp_path: Path) -> None:
-    """P1: 8 processes submit one code at the same instant, 200 times for each factor: one acceptance each time."""
-    path = str(tmp_path / "races.db")
-    store = SQLiteStore(path)
-    users = [f"user-{number}" for number in range(ROUNDS)]
+def race_processes(open_store: Callable[[], Any], rounds: int) -> None:
+    """Let 8 processes submit one right code at the same instant, a round for each user and factor.
+
+    Each process opens a store of its own: `open_store` has to be something that can be pickled.
+    """
+    store = open_store()
+    users = [f"user-{number}" for number in range(rounds)]
     secrets = enrolled(store, users)
-    rounds = [(user_id, "totp", code) for user_id, (code, _) in zip(users, secrets, strict=True)]
-    rounds += [(user_id, "recovery_code", spare) for user_id, (_, spare) in zip(users, secrets, strict=True)]
+    tasks = [(user_id, "totp", code) for user_id, (code, _) in zip(users, secrets, strict=True)]
+    tasks += [(user_id, "recovery_code", spare) for user_id, (_, spare) in zip(users, secrets, strict=True)]
     spawn = multiprocessing.get_context("spawn")
     start = spawn.Barrier(PROCESSES)
     pipes = [spawn.Pipe(duplex=False) for _ in range(PROCESSES)]
-    workers = [spawn.Process(target=compete, args=(path, rounds, start, sender), daemon=True) for _, sender in pipes]
+    workers = [
+        spawn.Process(target=compete, args=(open_store, tasks, start, sender), daemon=True) for _, sender in pipes
+    ]
     for worker in workers:
         worker.start()
     for _, sender in pipes:
@@ -181,10 +191,15 @@ def test_of_8_processes_one_is_accepted(tmp_path: Path) -> None:
         worker.join(60)
 
     assert [0] * PROCESSES == [worker.exitcode for worker in workers]
-    for number, (user_id, method, _) in enumerate(rounds):
+    for number, (user_id, method, _) in enumerate(tasks):
         operation = "verify" if method == "totp" else "redeem_recovery_code"
         trail = [event for event in store.events(user_id) if event.detail.get("operation") == operation]
         judge_round(method, [names[number] for names in results], trail, stored_only=True)
+
+
+def test_of_8_processes_one_is_accepted(tmp_path: Path) -> None:
+    """P1: 8 processes submit one code at the same instant, 200 times for each factor: one acceptance each time."""
+    race_processes(partial(SQLiteStore, str(tmp_path / "races.db")), ROUNDS)
 
 
 # --- P2: no guess is free ------------------------------------------------------------------------------------------
@@ -246,16 +261,9 @@ def judge_guesses(world: World, outcomes: Sequence[Any], operation: str, factor:
     assert (5, (world.clock.now,) * 5) == (held.failures.in_a_row, held.failures.recent)
 
 
-@pytest.mark.parametrize("kind", ["memory", "sqlite"])
-@pytest.mark.parametrize("factor", ["totp", "recovery_code"])
-@pytest.mark.parametrize("operation", ["login", *PROOFS])
-def test_of_200_parallel_guesses_five_are_answered(
-    operation: str, factor: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """P2: at a frozen clock exactly five wrong guesses are answered and stored; the rest hear when the wait ends."""
-    if kind == "sqlite" and operation not in {"login", "reset_recovery_codes"}:
-        kind = "memory"  # the store does not see what an operation is; two of them stand for the rest
-    world = World("blocking", store=MemoryStore() if kind == "memory" else SQLiteStore(tmp_path / "guesses.db"))
+def guess_in_parallel(store: Store, operation: str, factor: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let 200 threads guess at the same instant: five are answered and stored, and the rest hear when the wait ends."""
+    world = World("blocking", store=store)
     phone, codes = world.enrol()
     before = shape(state_of(world.record()))
     world.events.clear()
@@ -271,6 +279,19 @@ def test_of_200_parallel_guesses_five_are_answered(
     assert before == shape(state_of(world.record()))
     world.clock.advance(30)
     assert (5 if factor == "totp" else 0) == world.login(phone).failed_before
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+@pytest.mark.parametrize("factor", ["totp", "recovery_code"])
+@pytest.mark.parametrize("operation", ["login", *PROOFS])
+def test_of_200_parallel_guesses_five_are_answered(
+    operation: str, factor: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P2: at a frozen clock exactly five wrong guesses are answered and stored; the rest hear when the wait ends."""
+    if kind == "sqlite" and operation not in {"login", "reset_recovery_codes"}:
+        kind = "memory"  # the store does not see what an operation is; two of them stand for the rest
+    store = MemoryStore() if kind == "memory" else SQLiteStore(tmp_path / "guesses.db")
+    guess_in_parallel(store, operation, factor, monkeypatch)
 
 
 @pytest.mark.parametrize("operation", ["login", "reset_recovery_codes"])
