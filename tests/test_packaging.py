@@ -44,6 +44,7 @@ KIT = {name.removeprefix("twofa.") for name in MODULES if name.startswith("twofa
 """For tests, a host's and a store's: nothing in the library may import it."""
 
 LAZY = {
+    "aio": {"hashing"},
     "core": {"key_uri"},
     "otp": {"key_uri"},
     "shapes": {"qr"},

@@ -1,0 +1,315 @@
+"""The SQLAlchemy stores keep the laws on every database and driver that they are said to work with."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import settings
+from hypothesis.stateful import run_state_machine_as_test
+from sqlalchemy import MetaData, create_engine, event, inspect, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.orm import Session, scoped_session, sessionmaker
+from sqlalchemy.pool import NullPool, StaticPool
+from sqlalchemy.schema import CreateIndex, CreateTable
+
+from mariadb import mariadb  # noqa: F401  # a fixture
+from postgresql import postgresql  # noqa: F401  # a fixture
+from twofa.stores import Change
+from twofa.stores.sqlalchemy import AsyncSQLAlchemyStore, SQLAlchemyStore, add_tables
+from twofa.stores.sqlalchemy.families import _may_be_open
+from twofa.testing import (
+    AsyncFailureConformance,
+    AsyncHostTransactionConformance,
+    AsyncListingConformance,
+    AsyncOutboxConformance,
+    AsyncProcessConformance,
+    FailureConformance,
+    HostTransactionConformance,
+    ListingConformance,
+    OutboxConformance,
+    ProcessConformance,
+    StoreMachine,
+)
+from twofa.testing.awaited import EventLoop
+from twofa.testing.racing import at_once
+from twofa.testing.samples import USER, event as happened, numbers, stored, version
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+on_postgresql = pytest.mark.xdist_group("postgresql")
+on_mariadb = pytest.mark.xdist_group("mariadb")
+
+
+# --- engines -------------------------------------------------------------------------------------------------------
+
+
+def engine_for(url: str, **options: Any) -> Any:
+    """Return a blocking engine; on SQLite as its host should set it up."""
+    engine = create_engine(url, **options)
+    prepare_sqlite(engine)
+    return engine
+
+
+def async_engine_for(url: str, **options: Any) -> Any:
+    """Return an asynchronous engine."""
+    engine = create_async_engine(url, **options)
+    prepare_sqlite(engine.sync_engine)
+    return engine
+
+
+def prepare_sqlite(engine: Any) -> None:
+    """Switch an SQLite file to write-ahead logging, without waiting for the disk."""
+    if engine.dialect.name == "sqlite":
+
+        @event.listens_for(engine, "connect")
+        def connect(connection: Any, _: Any) -> None:
+            cursor = connection.cursor()
+            cursor.execute("PRAGMA journal_mode=WAL")
+            cursor.execute("PRAGMA synchronous=OFF")
+            cursor.close()
+
+
+def open_store(url: str) -> SQLAlchemyStore:
+    """Open a store in any process."""
+    return SQLAlchemyStore(engine_for(url))
+
+
+def open_async_store(url: str) -> AsyncSQLAlchemyStore:
+    """Open an asynchronous store in any process."""
+    return AsyncSQLAlchemyStore(async_engine_for(url, poolclass=NullPool))
+
+
+EMPTY = ("DELETE FROM twofa_event", "DELETE FROM twofa_record")
+
+
+# --- the laws ------------------------------------------------------------------------------------------------------
+
+
+class Blocking(OutboxConformance, ListingConformance, HostTransactionConformance, FailureConformance):
+    """A blocking driver: one database, emptied for each law."""
+
+    options: Any = {}
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def url(cls) -> str:
+        raise NotImplementedError("an empty database")
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def engines(cls, url: str) -> Iterator[list[Any]]:
+        engines = [engine_for(url, **cls.options) for _ in range(2)]
+        SQLAlchemyStore(engines[0]).create_tables()
+        yield engines
+        for engine in engines:
+            engine.dispose()
+
+    @pytest.fixture(autouse=True)
+    def _prepare(self, url: str, engines: list[Any]) -> None:
+        self.url_, self.engines_ = url, engines
+
+    def make_store(self):
+        with self.engines_[0].begin() as connection:
+            for statement in EMPTY:
+                connection.execute(text(statement))
+        return SQLAlchemyStore(self.engines_[0])
+
+    def make_peer(self, store):
+        return SQLAlchemyStore(self.engines_[1])
+
+    def make_opener(self, store):
+        return partial(open_store, self.url_)
+
+    @contextmanager
+    def host_transaction(self, store):
+        with Session(store._engine) as session:
+            session.execute(text("SELECT count(*) FROM twofa_record")).all()
+            yield
+            session.rollback()
+
+    def cut_off(self, store):
+        rename_tables(store, there=False)
+
+    @pytest.fixture
+    def store(self):
+        store = self.make_store()
+        yield store
+        rename_tables(store, there=True)
+
+
+def rename_tables(store: SQLAlchemyStore, *, there: bool) -> None:
+    """Take the table of records away behind a store's back, or put it back if it was taken."""
+    name, other = ("gone", "twofa_record") if there else ("twofa_record", "gone")
+    with store._engine.begin() as connection:
+        if inspect(connection).has_table(name):
+            connection.execute(text(f"ALTER TABLE {name} RENAME TO {other}"))
+
+
+class Awaiting(
+    AsyncOutboxConformance, AsyncListingConformance, AsyncHostTransactionConformance, AsyncFailureConformance
+):
+    """An asynchronous driver: one database, emptied for each law."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def url(cls) -> str:
+        raise NotImplementedError("an empty database")
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def loop(cls):
+        loop = EventLoop()
+        yield loop
+        loop.close()
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def engines(cls, url: str, loop: EventLoop) -> Iterator[list[Any]]:
+        engines = [async_engine_for(url) for _ in range(2)]
+        loop.run(AsyncSQLAlchemyStore(engines[0]).create_tables())
+        yield engines
+        for engine in engines:
+            loop.run(engine.dispose())
+
+    @pytest.fixture(autouse=True)
+    def _prepare(self, url: str, engines: list[Any], loop: EventLoop) -> Iterator[None]:
+        self.url_, self.engines_ = url, engines
+        yield
+        assert [0, 0] == [engine.pool.checkedout() for engine in engines], "a connection was lost to the pool"
+        loop.run(self.rename_tables(there=True))
+
+    async def make_store(self):
+        async with self.engines_[0].begin() as connection:
+            for statement in EMPTY:
+                await connection.execute(text(statement))
+        return AsyncSQLAlchemyStore(self.engines_[0])
+
+    def make_peer(self, store):
+        return AsyncSQLAlchemyStore(self.engines_[1])
+
+    def make_opener(self, store):
+        return partial(open_async_store, self.url_)
+
+    @asynccontextmanager
+    async def host_transaction(self, store):
+        async with AsyncSession(store._engine) as session:
+            (await session.execute(text("SELECT count(*) FROM twofa_record"))).all()
+            yield
+            await session.rollback()
+
+    async def cut_off(self, store):
+        await self.rename_tables(there=False)
+
+    async def rename_tables(self, *, there):
+        async with self.engines_[0].begin() as connection:
+            engine = SimpleNamespace(begin=partial(as_it_is, connection.sync_connection))
+            await connection.run_sync(lambda _: rename_tables(SimpleNamespace(_engine=engine), there=there))
+
+
+@contextmanager
+def as_it_is(connection: Any) -> Iterator[Any]:
+    """Lend what is there."""
+    yield connection
+
+
+@on_postgresql
+class TestPsycopg(Blocking, ProcessConformance):
+    """PostgreSQL by psycopg."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def url(cls, postgresql):
+        return postgresql.url(postgresql.new_database(), driver="psycopg")
+
+
+@on_postgresql
+class TestRepeatableRead(Blocking):
+    """PostgreSQL by psycopg, where every transaction is REPEATABLE READ unless it says otherwise."""
+
+    options = {"isolation_level": "REPEATABLE READ"}  # noqa: RUF012
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def url(cls, postgresql):
+        url = postgresql.url(postgresql.new_database(), driver="psycopg")
+        return f"{url}?options=-cdefault_transaction_isolation%3Drepeatable%5C%20read"
+
+
+@on_postgresql
+class TestSerializable(Blocking):
+    """PostgreSQL by psycopg, where every transaction is SERIALIZABLE unless it says otherwise."""
+
+    options = {"isolation_level": "SERIALIZABLE"}  # noqa: RUF012
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def url(cls, postgresql):
+        url = postgresql.url(postgresql.new_database(), driver="psycopg")
+        return f"{url}?options=-cdefault_transaction_isolation%3Dserializable"
+
+
+@on_postgresql
+class TestAsyncPsycopg(Awaiting):
+    """PostgreSQL by psycopg, awaiting."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def url(cls, postgresql):
+        return postgresql.url(postgresql.new_database(), driver="psycopg")
+
+
+@on_postgresql
+class TestAsyncpg(Awaiting, AsyncProcessConformance):
+    """PostgreSQL by asyncpg."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def url(cls, postgresql):
+        return postgresql.url(postgresql.new_database(), driver="asyncpg")
+
+
+@on_mariadb
+class TestPyMySQL(Blocking, ProcessConformance):
+    """MariaDB by PyMySQL."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def url(cls, mariadb):
+        return mariadb.url(mariadb.new_database(), driver="pymysql")
+
+
+@on_mariadb
+class TestAiomysql(Awaiting):
+    """MariaDB by aiomysql."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def url(cls, mariadb):
+        return mariadb.url(mariadb.new_database(), driver="aiomysql").replace("mysql+", "mariadb+")
+
+
+class TestPysqlite(Blocking, ProcessConformance):
+    """SQLite by the standard library."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def url(cls, tmp_path_factory):
+        return f"sqlite:///{tmp_path_factory.mktemp('pysqlite') / 'app.db'}"
+
+
+class TestAiosqlite(Awaiting):
+    """SQLite by aiosqlite."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def url(cls, tmp_path_factory):
+        return f"sqlite+aiosqlite:///{tmp_path_factory.mktemp('aiosqlite') / 'app.db'}"
