@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
-from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
-from hypothesis import settings
-from hypothesis.stateful import run_state_machine_as_test
-from sqlalchemy import MetaData, create_engine, event, inspect, text
-from sqlalchemy.engine import make_url
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
-from sqlalchemy.orm import Session, scoped_session, sessionmaker
-from sqlalchemy.pool import NullPool, StaticPool
-from sqlalchemy.schema import CreateIndex, CreateTable
+from sqlalchemy import create_engine, event, inspect, text
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+from sqlalchemy.orm import Session
+from sqlalchemy.pool import NullPool
 
-from mariadb import mariadb  # noqa: F401  # a fixture
-from postgresql import postgresql  # noqa: F401  # a fixture
-from twofa.stores import Change
-from twofa.stores.sqlalchemy import AsyncSQLAlchemyStore, SQLAlchemyStore, add_tables
-from twofa.stores.sqlalchemy.families import _may_be_open
+import mariadb
+import postgresql
+from twofa.stores.sqlalchemy import AsyncSQLAlchemyStore, SQLAlchemyStore
 from twofa.testing import (
     AsyncFailureConformance,
     AsyncHostTransactionConformance,
@@ -36,11 +27,8 @@ from twofa.testing import (
     ListingConformance,
     OutboxConformance,
     ProcessConformance,
-    StoreMachine,
 )
 from twofa.testing.awaited import EventLoop
-from twofa.testing.racing import at_once
-from twofa.testing.samples import USER, event as happened, numbers, stored, version
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,6 +76,11 @@ def open_async_store(url: str) -> AsyncSQLAlchemyStore:
     return AsyncSQLAlchemyStore(async_engine_for(url, poolclass=NullPool))
 
 
+def new_url(server: Any, driver: str) -> str:
+    """Return the URL of an empty database, for a driver."""
+    return str(server.url(server.new_database(), driver=driver))
+
+
 EMPTY = ("DELETE FROM twofa_event", "DELETE FROM twofa_record")
 
 
@@ -97,7 +90,7 @@ EMPTY = ("DELETE FROM twofa_event", "DELETE FROM twofa_record")
 class Blocking(OutboxConformance, ListingConformance, HostTransactionConformance, FailureConformance):
     """A blocking driver: one database, emptied for each law."""
 
-    options: Any = {}
+    options: ClassVar[dict[str, str]] = {}
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -227,20 +220,20 @@ class TestPsycopg(Blocking, ProcessConformance):
 
     @pytest.fixture(scope="class")
     @classmethod
-    def url(cls, postgresql):
-        return postgresql.url(postgresql.new_database(), driver="psycopg")
+    def url(cls):
+        return new_url(postgresql.server(), "psycopg")
 
 
 @on_postgresql
 class TestRepeatableRead(Blocking):
     """PostgreSQL by psycopg, where every transaction is REPEATABLE READ unless it says otherwise."""
 
-    options = {"isolation_level": "REPEATABLE READ"}  # noqa: RUF012
+    options: ClassVar[dict[str, str]] = {"isolation_level": "REPEATABLE READ"}
 
     @pytest.fixture(scope="class")
     @classmethod
-    def url(cls, postgresql):
-        url = postgresql.url(postgresql.new_database(), driver="psycopg")
+    def url(cls):
+        url = new_url(postgresql.server(), "psycopg")
         return f"{url}?options=-cdefault_transaction_isolation%3Drepeatable%5C%20read"
 
 
@@ -248,12 +241,12 @@ class TestRepeatableRead(Blocking):
 class TestSerializable(Blocking):
     """PostgreSQL by psycopg, where every transaction is SERIALIZABLE unless it says otherwise."""
 
-    options = {"isolation_level": "SERIALIZABLE"}  # noqa: RUF012
+    options: ClassVar[dict[str, str]] = {"isolation_level": "SERIALIZABLE"}
 
     @pytest.fixture(scope="class")
     @classmethod
-    def url(cls, postgresql):
-        url = postgresql.url(postgresql.new_database(), driver="psycopg")
+    def url(cls):
+        url = new_url(postgresql.server(), "psycopg")
         return f"{url}?options=-cdefault_transaction_isolation%3Dserializable"
 
 
@@ -263,8 +256,8 @@ class TestAsyncPsycopg(Awaiting):
 
     @pytest.fixture(scope="class")
     @classmethod
-    def url(cls, postgresql):
-        return postgresql.url(postgresql.new_database(), driver="psycopg")
+    def url(cls):
+        return new_url(postgresql.server(), "psycopg")
 
 
 @on_postgresql
@@ -273,8 +266,8 @@ class TestAsyncpg(Awaiting, AsyncProcessConformance):
 
     @pytest.fixture(scope="class")
     @classmethod
-    def url(cls, postgresql):
-        return postgresql.url(postgresql.new_database(), driver="asyncpg")
+    def url(cls):
+        return new_url(postgresql.server(), "asyncpg")
 
 
 @on_mariadb
@@ -283,8 +276,8 @@ class TestPyMySQL(Blocking, ProcessConformance):
 
     @pytest.fixture(scope="class")
     @classmethod
-    def url(cls, mariadb):
-        return mariadb.url(mariadb.new_database(), driver="pymysql")
+    def url(cls):
+        return new_url(mariadb.server(), "pymysql")
 
 
 @on_mariadb
@@ -293,8 +286,8 @@ class TestAiomysql(Awaiting):
 
     @pytest.fixture(scope="class")
     @classmethod
-    def url(cls, mariadb):
-        return mariadb.url(mariadb.new_database(), driver="aiomysql").replace("mysql+", "mariadb+")
+    def url(cls):
+        return new_url(mariadb.server(), "aiomysql").replace("mysql+", "mariadb+")
 
 
 class TestPysqlite(Blocking, ProcessConformance):
