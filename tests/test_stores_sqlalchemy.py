@@ -8,6 +8,8 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
+from hypothesis import settings
+from hypothesis.stateful import run_state_machine_as_test
 from sqlalchemy import create_engine, event, inspect, text
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
@@ -27,11 +29,13 @@ from twofa.testing import (
     ListingConformance,
     OutboxConformance,
     ProcessConformance,
+    StoreMachine,
 )
 from twofa.testing.awaited import EventLoop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 on_postgresql = pytest.mark.xdist_group("postgresql")
 on_mariadb = pytest.mark.xdist_group("mariadb")
@@ -84,6 +88,13 @@ def new_url(server: Any, driver: str) -> str:
 EMPTY = ("DELETE FROM twofa_event", "DELETE FROM twofa_record")
 
 
+def empty(engine: Any) -> None:
+    """Erase what the law before has left."""
+    with engine.begin() as connection:
+        for statement in EMPTY:
+            connection.execute(text(statement))
+
+
 # --- the laws ------------------------------------------------------------------------------------------------------
 
 
@@ -111,9 +122,7 @@ class Blocking(OutboxConformance, ListingConformance, HostTransactionConformance
         self.url_, self.engines_ = url, engines
 
     def make_store(self):
-        with self.engines_[0].begin() as connection:
-            for statement in EMPTY:
-                connection.execute(text(statement))
+        empty(self.engines_[0])
         return SQLAlchemyStore(self.engines_[0])
 
     def make_peer(self, store):
@@ -306,3 +315,41 @@ class TestAiosqlite(Awaiting):
     @classmethod
     def url(cls, tmp_path_factory):
         return f"sqlite+aiosqlite:///{tmp_path_factory.mktemp('aiosqlite') / 'app.db'}"
+
+
+# --- beside a model ------------------------------------------------------------------------------------------------
+
+
+class Machine(StoreMachine):
+    """The store beside the model: one database, emptied for each sequence."""
+
+    engine: Any = None
+
+    def make_store(self):
+        empty(self.engine)
+        return SQLAlchemyStore(self.engine)
+
+    def make_peer(self, store):
+        return SQLAlchemyStore(self.engine)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param("postgresql", marks=on_postgresql),
+        pytest.param("mariadb", marks=on_mariadb),
+        pytest.param("sqlite"),
+    ],
+)
+def test_the_store_does_what_the_model_does(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever sequence Hypothesis thinks of, both handles show what the model holds."""
+    urls = {
+        "postgresql": lambda: new_url(postgresql.server(), "psycopg"),
+        "mariadb": lambda: new_url(mariadb.server(), "pymysql"),
+        "sqlite": lambda: f"sqlite:///{tmp_path / 'app.db'}",
+    }
+    engine = engine_for(urls[kind]())
+    SQLAlchemyStore(engine).create_tables()
+    monkeypatch.setattr(Machine, "engine", engine)
+    run_state_machine_as_test(Machine, settings=settings(max_examples=5, stateful_step_count=20))
+    engine.dispose()
