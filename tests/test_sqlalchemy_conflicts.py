@@ -10,15 +10,18 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from importlib import import_module
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import MetaData, create_engine, event, inspect, text
+from sqlalchemy import MetaData, create_engine, create_mock_engine, event, inspect, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from sqlalchemy.pool import StaticPool
+from sqlalchemy.schema import CreateIndex, CreateTable
 
 import mariadb
 import postgresql
@@ -39,7 +42,6 @@ from twofa.testing.samples import numbers, stored, version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from proxy import Proxy
 
@@ -306,11 +308,12 @@ def test_a_store_shows_no_password() -> None:
         assert "hunter2" not in repr(store)
 
 
-def test_without_sqlalchemy_the_import_says_what_to_install() -> None:
+def test_without_sqlalchemy_the_import_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who has not installed SQLAlchemy is told how, and nobody else has to have it."""
-    program = "import sys; sys.modules['sqlalchemy'] = None; import twofa.stores; import twofa.stores.sqlalchemy"
-    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert 'ImportError: this store needs SQLAlchemy 2: pip install "twofa-core[sqlalchemy]"' in ran.stderr
+    monkeypatch.setitem(sys.modules, "sqlalchemy", None)
+    monkeypatch.delitem(sys.modules, "twofa.stores.sqlalchemy")
+    with pytest.raises(ImportError, match=r'needs SQLAlchemy 2: pip install "twofa-core\[sqlalchemy\]"'):
+        import_module("twofa.stores.sqlalchemy")
     program = "import sys, twofa.stores; sys.exit('sqlalchemy' in sys.modules)"
     assert 0 == subprocess.run([sys.executable, "-c", program], check=False).returncode
 
@@ -355,6 +358,43 @@ def test_a_hosts_metadata_makes_the_same_tables(place: Place, tmp_path: Path, st
     assert 2 == len(other.store.events_after())
     other.store.create_tables()  # there is nothing left to do
     assert stored(1) == other.store.load(USER)
+
+
+@pytest.mark.parametrize("name", ["postgresql", "mysql"])
+def test_the_page_shows_the_tables_as_they_are(name: str) -> None:
+    """The statements in docs/ are those that are executed."""
+    metadata = MetaData()
+    dialect: Any = create_mock_engine(f"{name}://", lambda *_: None).dialect
+    record, told_, gate = add_tables(metadata, dialect=name)
+    wanted = [CreateTable(record), CreateTable(told_), *map(CreateIndex, told_.indexes)]
+    wanted += [CreateTable(gate)] if gate is not None else []
+    ddl = " ".join(str(statement.compile(dialect=dialect)) for statement in wanted)
+    page = (Path(__file__).parent.parent / "docs" / "stores-sqlalchemy.md").read_text(encoding="utf-8")
+    assert "".join(ddl.split()) in "".join(page.split())
+
+
+@on_servers
+def test_the_application_needs_few_rights(place: Place) -> None:
+    """Reading and writing rows is all that the store asks for once the tables are there."""
+    role = f"app_{place.database}"
+    if place.kind == "postgresql":
+        place.run(
+            f"CREATE ROLE {role} LOGIN",
+            f"GRANT SELECT, INSERT, UPDATE, DELETE ON twofa_record, twofa_event TO {role}",
+        )
+        url = place.url.replace("postgres@", f"{role}@")
+    else:
+        place.run(
+            f"CREATE USER {role}@'%'", f"GRANT SELECT, INSERT, UPDATE, DELETE ON {place.database}.* TO {role}@'%'"
+        )
+        url = place.url.replace("root@", f"{role}@")
+    store = place.open(url)
+    assert put(store)
+    assert store.swap(USER, Change(version(1), None, (told_of(2),)))
+    assert [2] == [entry.event.detail["number"] for entry in store.events_after()]
+    assert 1 == store.prune_events(told_of(3).at)
+    with pytest.raises(DBAPIError):
+        place.run("DROP TABLE twofa_event") or store.create_tables()
 
 
 @everywhere
