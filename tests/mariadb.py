@@ -135,16 +135,13 @@ class OwnMariaDB(MariaDB):
 
 @cache
 def server() -> MariaDB:
-    """Return the server that all tests of this process share; it ends with the process."""
+    """Return the server that all tests of this process share; it ends with the process.
+
+    Mark the tests by `xdist_group("mariadb")`, so that they run in one process.
+    """
     named = os.environ.get("TWOFA_TEST_MARIADB_URL")
     if named:
         return MariaDB(named)
     own = OwnMariaDB()
     atexit.register(own.stop)
     return own
-
-
-@pytest.fixture(scope="session")
-def mariadb() -> MariaDB:
-    """The shared server: import this fixture into a module of tests, and mark those by `xdist_group("mariadb")`."""
-    return server()

@@ -168,16 +168,13 @@ def _within_reach(programs: Path, home: Path) -> Path:
 
 @cache
 def server() -> PostgreSQL:
-    """Return the server that all tests of this process share; it ends with the process."""
+    """Return the server that all tests of this process share; it ends with the process.
+
+    Mark the tests by `xdist_group("postgresql")`, so that they run in one process.
+    """
     named = os.environ.get("TWOFA_TEST_POSTGRESQL_URL")
     if named:
         return PostgreSQL(named)
     own = OwnPostgreSQL()
     atexit.register(own.stop)
     return own
-
-
-@pytest.fixture(scope="session")
-def postgresql() -> PostgreSQL:
-    """The shared server: import this fixture into a module of tests, and mark those by `xdist_group("postgresql")`."""
-    return server()

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
-from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
-from sqlalchemy import MetaData, create_engine, event, inspect, text
-from sqlalchemy.engine import make_url
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
-from sqlalchemy.orm import Session, scoped_session, sessionmaker
-from sqlalchemy.pool import NullPool, StaticPool
-from sqlalchemy.schema import CreateIndex, CreateTable
+from sqlalchemy import create_engine, event, inspect, text
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+from sqlalchemy.orm import Session
+from sqlalchemy.pool import NullPool
 
-from mariadb import mariadb  # noqa: F401  # a fixture
-from postgresql import postgresql  # noqa: F401  # a fixture
-from twofa.stores import Change
-from twofa.stores.sqlalchemy import AsyncSQLAlchemyStore, SQLAlchemyStore, add_tables
-from twofa.stores.sqlalchemy.families import _may_be_open
+import mariadb
+import postgresql
+from twofa.stores.sqlalchemy import AsyncSQLAlchemyStore, SQLAlchemyStore
 from twofa.testing import (
     AsyncFailureConformance,
     AsyncHostTransactionConformance,
@@ -39,11 +32,10 @@ from twofa.testing import (
     StoreMachine,
 )
 from twofa.testing.awaited import EventLoop
-from twofa.testing.racing import at_once
-from twofa.testing.samples import USER, event as happened, numbers, stored, version
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 on_postgresql = pytest.mark.xdist_group("postgresql")
 on_mariadb = pytest.mark.xdist_group("mariadb")
@@ -88,7 +80,19 @@ def open_async_store(url: str) -> AsyncSQLAlchemyStore:
     return AsyncSQLAlchemyStore(async_engine_for(url, poolclass=NullPool))
 
 
+def new_url(server: Any, driver: str) -> str:
+    """Return the URL of an empty database, for a driver."""
+    return str(server.url(server.new_database(), driver=driver))
+
+
 EMPTY = ("DELETE FROM twofa_event", "DELETE FROM twofa_record")
+
+
+def empty(engine: Any) -> None:
+    """Erase what the law before has left."""
+    with engine.begin() as connection:
+        for statement in EMPTY:
+            connection.execute(text(statement))
 
 
 # --- the laws ------------------------------------------------------------------------------------------------------
@@ -97,7 +101,7 @@ EMPTY = ("DELETE FROM twofa_event", "DELETE FROM twofa_record")
 class Blocking(OutboxConformance, ListingConformance, HostTransactionConformance, FailureConformance):
     """A blocking driver: one database, emptied for each law."""
 
-    options: Any = {}
+    options: ClassVar[dict[str, str]] = {}
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -118,9 +122,7 @@ class Blocking(OutboxConformance, ListingConformance, HostTransactionConformance
         self.url_, self.engines_ = url, engines
 
     def make_store(self):
-        with self.engines_[0].begin() as connection:
-            for statement in EMPTY:
-                connection.execute(text(statement))
+        empty(self.engines_[0])
         return SQLAlchemyStore(self.engines_[0])
 
     def make_peer(self, store):
@@ -227,20 +229,20 @@ class TestPsycopg(Blocking, ProcessConformance):
 
     @pytest.fixture(scope="class")
     @classmethod
-    def url(cls, postgresql):
-        return postgresql.url(postgresql.new_database(), driver="psycopg")
+    def url(cls):
+        return new_url(postgresql.server(), "psycopg")
 
 
 @on_postgresql
 class TestRepeatableRead(Blocking):
     """PostgreSQL by psycopg, where every transaction is REPEATABLE READ unless it says otherwise."""
 
-    options = {"isolation_level": "REPEATABLE READ"}  # noqa: RUF012
+    options: ClassVar[dict[str, str]] = {"isolation_level": "REPEATABLE READ"}
 
     @pytest.fixture(scope="class")
     @classmethod
-    def url(cls, postgresql):
-        url = postgresql.url(postgresql.new_database(), driver="psycopg")
+    def url(cls):
+        url = new_url(postgresql.server(), "psycopg")
         return f"{url}?options=-cdefault_transaction_isolation%3Drepeatable%5C%20read"
 
 
@@ -248,12 +250,12 @@ class TestRepeatableRead(Blocking):
 class TestSerializable(Blocking):
     """PostgreSQL by psycopg, where every transaction is SERIALIZABLE unless it says otherwise."""
 
-    options = {"isolation_level": "SERIALIZABLE"}  # noqa: RUF012
+    options: ClassVar[dict[str, str]] = {"isolation_level": "SERIALIZABLE"}
 
     @pytest.fixture(scope="class")
     @classmethod
-    def url(cls, postgresql):
-        url = postgresql.url(postgresql.new_database(), driver="psycopg")
+    def url(cls):
+        url = new_url(postgresql.server(), "psycopg")
         return f"{url}?options=-cdefault_transaction_isolation%3Dserializable"
 
 
@@ -263,8 +265,8 @@ class TestAsyncPsycopg(Awaiting):
 
     @pytest.fixture(scope="class")
     @classmethod
-    def url(cls, postgresql):
-        return postgresql.url(postgresql.new_database(), driver="psycopg")
+    def url(cls):
+        return new_url(postgresql.server(), "psycopg")
 
 
 @on_postgresql
@@ -273,8 +275,8 @@ class TestAsyncpg(Awaiting, AsyncProcessConformance):
 
     @pytest.fixture(scope="class")
     @classmethod
-    def url(cls, postgresql):
-        return postgresql.url(postgresql.new_database(), driver="asyncpg")
+    def url(cls):
+        return new_url(postgresql.server(), "asyncpg")
 
 
 @on_mariadb
@@ -283,8 +285,8 @@ class TestPyMySQL(Blocking, ProcessConformance):
 
     @pytest.fixture(scope="class")
     @classmethod
-    def url(cls, mariadb):
-        return mariadb.url(mariadb.new_database(), driver="pymysql")
+    def url(cls):
+        return new_url(mariadb.server(), "pymysql")
 
 
 @on_mariadb
@@ -293,8 +295,8 @@ class TestAiomysql(Awaiting):
 
     @pytest.fixture(scope="class")
     @classmethod
-    def url(cls, mariadb):
-        return mariadb.url(mariadb.new_database(), driver="aiomysql").replace("mysql+", "mariadb+")
+    def url(cls):
+        return new_url(mariadb.server(), "aiomysql").replace("mysql+", "mariadb+")
 
 
 class TestPysqlite(Blocking, ProcessConformance):
@@ -313,3 +315,41 @@ class TestAiosqlite(Awaiting):
     @classmethod
     def url(cls, tmp_path_factory):
         return f"sqlite+aiosqlite:///{tmp_path_factory.mktemp('aiosqlite') / 'app.db'}"
+
+
+# --- beside a model ------------------------------------------------------------------------------------------------
+
+
+class Machine(StoreMachine):
+    """The store beside the model: one database, emptied for each sequence."""
+
+    engine: Any = None
+
+    def make_store(self):
+        empty(self.engine)
+        return SQLAlchemyStore(self.engine)
+
+    def make_peer(self, store):
+        return SQLAlchemyStore(self.engine)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param("postgresql", marks=on_postgresql),
+        pytest.param("mariadb", marks=on_mariadb),
+        pytest.param("sqlite"),
+    ],
+)
+def test_the_store_does_what_the_model_does(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever sequence Hypothesis thinks of, both handles show what the model holds."""
+    urls = {
+        "postgresql": lambda: new_url(postgresql.server(), "psycopg"),
+        "mariadb": lambda: new_url(mariadb.server(), "pymysql"),
+        "sqlite": lambda: f"sqlite:///{tmp_path / 'app.db'}",
+    }
+    engine = engine_for(urls[kind]())
+    SQLAlchemyStore(engine).create_tables()
+    monkeypatch.setattr(Machine, "engine", engine)
+    run_state_machine_as_test(Machine, settings=settings(max_examples=5, stateful_step_count=20))
+    engine.dispose()
