@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from contextlib import ExitStack
 
     from sqlalchemy import Engine
+
     from twofa.stores.sqlalchemy import SQLAlchemyStore
 
 
