@@ -205,8 +205,7 @@ class _Work:
 
     @_repeatable
     def load(self, connection: Connection, user_id: str) -> Stored | None:
-        columns = select(self.record.c.version, self.record.c.document)
-        row = connection.execute(columns.where(self.record.c.user_id == user_id)).first()
+        row = self.family.load(connection, user_id)
         return None if row is None else Stored(*row)
 
     def swap(self, connection: Connection, user_id: str, change: Change) -> bool:
