@@ -10,7 +10,7 @@ SOURCES := $(shell find src -name __pycache__ -prune -o -print) pyproject.toml R
 LOWEST = $(shell sed -n '/^dependencies/,/^]/s/.*"\(.*\)>=\(.*\)",/\1==\2/p' pyproject.toml)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo web test lint format bench docs screenshots lowest clean
+.PHONY: help demo web test lint format bench bench-stores docs screenshots lowest clean
 # The steps below install into one environment: not side by side, even with -j.
 .NOTPARALLEL:
 
@@ -21,6 +21,7 @@ help:
 	@echo "make lint    ruff, mypy --strict, pyright strict"
 	@echo "make format  ruff format"
 	@echo "make bench   the numbers in the README"
+	@echo "make bench-stores  the numbers in docs/performance.md: half an hour, 30 GB of disk"
 	@echo "make docs    run every example in README.md and docs/"
 	@echo "make screenshots  the pictures in docs/images, taken anew"
 	@echo "make lowest  every test, on the lowest versions that pyproject.toml allows"
@@ -47,6 +48,12 @@ format: $(VENV)/lint-$(TAG)
 
 bench: $(VENV)/wheel-$(TAG) $(VENV)/test-$(TAG)
 	$(BIN)/python benchmarks/run.py
+
+# All three, whether or not one of them misses a bar.
+bench-stores: $(VENV)/wheel-$(TAG) $(VENV)/test-$(TAG)
+	@missed=0; for part in logins contention growth; do \
+		echo; $(BIN)/python benchmarks/$$part.py || missed=1; \
+	done; exit $$missed
 
 docs: $(VENV)/wheel-$(TAG) $(VENV)/test-$(TAG)
 	$(BIN)/python -m pytest tests/test_docs.py

@@ -1,22 +1,20 @@
 """The numbers in the README: `make bench`.
 
-Every figure is a ratio within one run: the subject and its yardstick take turns, one call each, and their medians are
-compared. Taking turns matters: a call that is repeated in a tight loop runs from the processor's caches, which no login
-does.
+Every figure is a ratio within one run, measured as `measure.py` says. What depends on a database is in logins.py,
+contention.py and growth.py: `make bench-stores`.
 """
 
 from __future__ import annotations
 
-import hmac
 import os
-import statistics
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
+from measure import NOW, SECRET, Row, print_rows, ratio, three_digests
 
 from twofa import TOTP, KeyRing, Policy, TwoFactor, Vouched
 from twofa.errors import CodeReused, InvalidCode
@@ -28,38 +26,6 @@ if TYPE_CHECKING:
     from twofa import Change, Stored
 
 USER = "user-42"
-NOW = 1_800_000_000
-SECRET = bytes(range(20))
-MESSAGE = (NOW // 30).to_bytes(8, "big")
-
-
-class Row:
-    """One line of the table."""
-
-    def __init__(self, what: str, bar: float, yardstick: str, ratio: float) -> None:
-        self.what, self.bar, self.yardstick, self.ratio = what, bar, yardstick, ratio
-
-    def __str__(self) -> str:
-        verdict = "" if self.ratio <= self.bar else "  <-- over"
-        return f"| {self.what} | at most {self.bar:g} × {self.yardstick} | {self.ratio:.2f} ×{verdict} |"
-
-
-def ratio(subject: Callable[[], object], yardstick: Callable[[], object], repetitions: int) -> float:
-    """Return how many times longer `subject` takes, by the medians of calls that take turns."""
-    times: tuple[list[int], list[int]] = ([], [])
-    for _ in range(repetitions):
-        for function, taken in zip((subject, yardstick), times, strict=True):
-            start = time.perf_counter_ns()
-            function()
-            taken.append(time.perf_counter_ns() - start)
-    return statistics.median(times[0]) / statistics.median(times[1])
-
-
-def three_digests() -> None:
-    """The work that a window of three time steps cannot do without."""
-    hmac.digest(SECRET, MESSAGE, "sha1")
-    hmac.digest(SECRET, MESSAGE, "sha1")
-    hmac.digest(SECRET, MESSAGE, "sha1")
 
 
 def bare_hash() -> None:
@@ -183,12 +149,7 @@ def import_row() -> Row:
 
 def main() -> None:
     """Print the table, and fail if a bar is missed."""
-    rows = [*match_rows(), verify_row(), *recovery_rows(), new_set_row(), import_row()]
-    print("| what | bar | measured |\n|---|---|---|")
-    for row in rows:
-        print(row)
-    if any(row.ratio > row.bar for row in rows):
-        raise SystemExit("a bar was missed: on a busy machine run it again before you believe it")
+    print_rows(chain(match_rows(), [verify_row()], recovery_rows(), [new_set_row(), import_row()]))
 
 
 if __name__ == "__main__":

@@ -26,7 +26,11 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Name what was skipped, and why."""
+    """Say how many interleavings were held against the promises, and name what was skipped, and why."""
+    passed = terminalreporter.stats.get("passed", [])
+    counted = sum(count for report in passed for name, count in report.user_properties if name == "interleavings")
+    if counted:
+        terminalreporter.write_line(f"{counted:,} interleavings")
     skips = _skips_that_fail(config)
     if skips:
         terminalreporter.section("skipped, which fails in CI", red=True)

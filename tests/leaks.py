@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Mapping, Set
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,6 +18,11 @@ def _family(error: BaseException) -> Iterator[BaseException]:
 
 
 def _shown(value: object) -> str:
+    # Trackers take containers to pieces, a named tuple too, whatever its own `repr` hides.
+    if isinstance(value, Mapping):
+        return " ".join(f"{_shown(key)}: {_shown(item)}" for key, item in value.items())
+    if isinstance(value, Set | tuple | list):
+        return " ".join(map(_shown, value))
     try:
         return repr(value)
     except AttributeError:  # an object whose constructor failed, as trackers meet it too

@@ -15,11 +15,11 @@ import anyio
 import pytest
 
 from interleave import Pause, PausingStore, Scene, altered, attempt_async
-from support import ACCOUNT, FAST, KEY, USER, Awaited, Clock, World
+from support import ACCOUNT, FAST, KEY, USER, Awaited, Clock, Phone, World
 from test_crash import CASES, COUNTED_FIRST, NAMES, Judge, keys_for
 from twofa import AsyncTwoFactor, ByCode, Change, KeyRing, Policy, TwoFactor
 from twofa.jobs import Job
-from twofa.recovery import Scheme
+from twofa.recovery import NewCodes, Scheme
 from twofa.stores import MemoryStore, SQLiteStore, ThreadedStore
 
 if TYPE_CHECKING:
@@ -155,6 +155,31 @@ class CheckpointStore:
         """Swap, in this task."""
         await anyio.lowlevel.checkpoint()
         return self._inner.swap(user_id, change)
+
+
+def test_a_crowd_that_waits_for_its_hashes_leaves_the_loops_threads_to_the_store(monkeypatch) -> None:
+    """While every thread of the library waits for a hash, one of asyncio's is free for whoever asks the database."""
+    clock, store = Clock(), ThreadedStore(MemoryStore())
+    face = face_on(store, clock, policy=SLOW)
+    hold, digest = threading.Event(), Scheme.digest
+
+    def held(scheme: Scheme, salt: bytes, code: Any) -> bytes:
+        assert hold.wait(60)
+        return digest(scheme, salt, code)
+
+    async def crowd() -> None:
+        setup = await face.begin_setup(USER, account_name=ACCOUNT)
+        code = Phone(setup.uri, clock).code()
+        confirm = face.confirm_setup(USER, code, handle=setup.handle)
+        monkeypatch.setattr(Scheme, "digest", held)
+        tasks = [asyncio.ensure_future(confirm)]
+        tasks += [asyncio.ensure_future(face._run_blocking(Job(make=NewCodes.draw(SLOW)).run)) for _ in range(64)]
+        assert (await asyncio.wait_for(face.status(USER), 30)).state == "pending"
+        assert not any(task.done() for task in tasks)
+        hold.set()
+        await asyncio.gather(*tasks)
+
+    asyncio.run(crowd())
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])

@@ -86,11 +86,11 @@ def counted_once(state: State, now: int) -> list[State]:
     """Return what a state is with one attempt counted, at either factor and nothing else changed."""
     states = []
     if state.authenticator:
-        counted = state.authenticator._replace(failures=state.authenticator.failures.counted(now))
-        states.append(state._replace(authenticator=counted))
+        counted = state.authenticator.changed(failures=state.authenticator.failures.counted(now))
+        states.append(state.changed(authenticator=counted))
     if state.recovery:
-        held = state.recovery._replace(failures=state.recovery.failures.counted(now))
-        states.append(state._replace(recovery=held))
+        held = state.recovery.changed(failures=state.recovery.failures.counted(now))
+        states.append(state.changed(recovery=held))
     return states
 
 

@@ -315,6 +315,8 @@ BRANCHES: dict[str, tuple[list[str], Act, Act]] = {
     ),
     "stranger": (["refused"], _nothing, lambda s: s.face.verify("nobody", "123456")),
     "damaged record": (["record_refused"], lambda s: s.damage(), lambda s: s.face.verify(USER, s.phone.code())),
+    "damaged record, looked at": (["record_refused"], lambda s: s.damage(), lambda s: s.face.status(USER)),
+    "damaged record, to reseal": (["record_refused"], lambda s: s.damage(), lambda s: s.face.reseal(USER)),
     "right recovery code": (
         ["recovery_code_used"],
         _nothing,

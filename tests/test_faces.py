@@ -782,3 +782,13 @@ def test_a_coroutine_listener_needs_the_other_face() -> None:
 
     with pytest.raises(TypeError, match="needs AsyncTwoFactor"):
         TwoFactor(CountingStore(), keys=KeyRing(KEY), issuer="Example", on_event=listener)
+
+
+@pytest.mark.parametrize("said", [None, 1, -1, "ok"])
+def test_a_store_that_does_not_say_what_happened_lets_nobody_in(said: object, world: World) -> None:
+    """P3: what is neither True nor False, such as a driver's count of rows, is an error that tells what to return."""
+    phone, _ = world.enrol()
+    swap = world.store.swap
+    world.store.swap = lambda user_id, change: (swap(user_id, change), said)[1]  # type: ignore[method-assign]
+    with pytest.raises(TypeError, match=f"must return True or False, not {type(said).__name__}"):
+        world.face.verify(USER, phone.code())

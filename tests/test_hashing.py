@@ -32,7 +32,7 @@ def _new(scheme: Scheme, count: int = 2) -> NewCodes:
 @pytest.fixture
 def pool(monkeypatch: pytest.MonkeyPatch) -> hashing._Pool:
     """A pool that nobody has used yet."""
-    fresh = hashing._Pool()
+    fresh = hashing._Pool("twofa-hash")
     monkeypatch.setattr(hashing, "_pool", fresh)
     return fresh
 
@@ -150,7 +150,7 @@ def test_the_pool_survives_a_fork(pool: hashing._Pool) -> None:
 def test_a_platform_without_fork_has_a_pool(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there is nothing to register for, the pool works all the same."""
     monkeypatch.delattr(os, "register_at_fork", raising=False)
-    monkeypatch.setattr(hashing, "_pool", hashing._Pool())
+    monkeypatch.setattr(hashing, "_pool", hashing._Pool("twofa-hash"))
 
     assert ARGON2ID.digest(SALT, CANARY) == Job(check=_check(ARGON2ID)).run().digest
 

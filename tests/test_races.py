@@ -459,17 +459,18 @@ def replace(world: World, factor: str) -> bool:
     before = world.record()
     assert before is not None
     seal = KeyRing(KEY).for_user(USER)
-    state, versions = open_record(seal, before)
+    inside = open_record(seal, before)
+    state, versions = inside.state, inside.versions
     device, held = state.authenticator, state.recovery
     assert device is not None
     assert held is not None
     if factor == "totp":  # HMAC fills a key up with zeros (RFC 2104 §2)
         totp = device.key.totp()
         key = Key.of(TOTP(totp.secret + b"\0", algorithm=totp.algorithm, digits=totp.digits, period=totp.period))
-        state = state._replace(authenticator=device._replace(key=key))
+        state = state.changed(authenticator=device.changed(key=key))
     else:
         first, others = held.hashes[:64], held.hashes[64:]
-        state = state._replace(recovery=held._replace(hashes=first + "A" * len(others)))
+        state = state.changed(recovery=held.changed(hashes=first + "A" * len(others)))
     return world.store.swap(USER, Change(before.version, close_record(seal, state, versions)))
 
 

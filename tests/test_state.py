@@ -166,7 +166,7 @@ def test_a_refused_document_is_in_no_local_variable(document: bytes) -> None:
         (State(), "none", False),
         (State(generation="tombstone"), "none", False),
         (State(pending=PENDING), "pending", False),
-        (State(pending=PENDING._replace(key=None)), "pending", False),
+        (State(pending=PENDING.changed(key=None)), "pending", False),
         (State(authenticator=DEVICE, recovery=CODES), "active", True),
         (FULL, "active", True),
         (State(recovery=CODES), "reenrol", True),
@@ -187,7 +187,7 @@ def test_a_setup_expires_with_its_last_second(passed: int, live: bool) -> None:
 
     assert state.pending is not None
     assert live is (state.pending.key is not None)
-    assert PENDING._replace(key=None) == state.pending._replace(key=None)
+    assert PENDING.changed(key=None) == state.pending.changed(key=None)
 
 
 @pytest.mark.parametrize(("passed", "live"), [(0, True), (599, True), (600, False), (10**9, False)])
@@ -213,7 +213,7 @@ def test_nothing_else_expires() -> None:
 
 def test_recovery_codes_are_counted_down() -> None:
     """What remains is what was not spent; of a blocked set nothing does, and none of its hashes is kept."""
-    assert 3 == CODES._replace(spent=()).remaining
+    assert 3 == CODES.changed(spent=()).remaining
     assert 2 == CODES.remaining
     assert 0 == CODES.blocked().remaining
     assert ("", "") == (CODES.blocked().slots, CODES.blocked().hashes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dis
 import gc
 import multiprocessing
 import os
@@ -23,10 +24,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import twofa.stores.sqlite as module
-from test_stores_laws import NOW, USER, event, numbers, stored, version
 from twofa import Event, EventKind
 from twofa.errors import UnsupportedRecord
 from twofa.stores import Change, SQLiteStore, Stored
+from twofa.testing.samples import NOW, USER, event, numbers, stored, version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -424,6 +425,60 @@ def test_a_writer_waits_no_longer_than_the_timeout_for_another_thread(store):
     assert [1, 2] == numbers(store)
 
 
+def test_an_event_of_a_later_version_is_refused(path, store):
+    """A kind of event that this version does not know is not guessed at: the instance is to be upgraded."""
+    store.swap(USER, Change(None, stored(1), (event(1),)))
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE twofa_event SET kind = 'passkey_added'")
+    with pytest.raises(UnsupportedRecord, match="kind 'passkey_added', made by a newer version of twofa: upgrade"):
+        store.events(USER)
+
+
+def test_a_signal_handler_that_raises_leaves_no_lock_behind(path):
+    """Wherever a handler can raise in a swap, which is after any call that it makes, the next thread can write."""
+
+    class Struck(BaseException):
+        """What a handler raises, such as a worker's time limit."""
+
+    def strike(after: int) -> bool:
+        """Raise after that many calls from this module in a swap; the interpreter looks for signals after each one."""
+        left, called = after, set()
+
+        def trace(frame, what, _argument):
+            nonlocal left
+            if frame.f_code.co_filename != module.__file__:
+                return None
+            frame.f_trace_opcodes = True
+            if what == "opcode":
+                left -= frame in called
+                if frame in called and left == 0:
+                    raise Struck
+                called.discard(frame)
+                if dis.opname[frame.f_code.co_code[frame.f_lasti]].startswith("CALL"):
+                    called.add(frame)
+            return trace
+
+        sys.settrace(trace)
+        try:
+            store.swap(USER, Change(None, stored(1)))
+        except Struck:
+            return True
+        finally:
+            sys.settrace(before)
+        return False
+
+    before = sys.gettrace()
+    struck = 0
+    while True:
+        with SQLiteStore(path, timeout=0.2) as store:
+            if not strike(struck + 1):
+                break
+            struck += 1
+            with ThreadPoolExecutor(1) as pool:
+                assert pool.submit(store.swap, f"user-{struck}", Change(None, stored(2))).result() is True
+    assert struck > 20
+
+
 def test_readers_do_not_wait_for_a_writer(store):
     """In the middle of a swap other threads read the record and the trail as they were before."""
     seen: list[Any] = []
@@ -709,7 +764,8 @@ def test_a_call_during_a_fork_comes_after_it(path):
         store.swap(USER, Change(None, stored(1)))
         module._before_fork()
         swap = pool.submit(store.swap, "another", Change(None, stored(2)))
-        while not store._connections._writing.locked():
+        while store._connections._writing.acquire(blocking=False):
+            store._connections._writing.release()
             time.sleep(0)
         with pytest.raises(TimeoutError):
             swap.result(timeout=0.1)

@@ -12,8 +12,9 @@ import pytest
 import trio
 
 import twofa.stores
-from test_stores_laws import THREADS, USER, event, numbers, stored, version
 from twofa.stores import Change, MemoryStore, SQLiteStore, Stored, ThreadedStore, Trail
+from twofa.testing.laws import THREADS
+from twofa.testing.samples import USER, event, numbers, stored, version
 
 if TYPE_CHECKING:
     from collections.abc import Callable

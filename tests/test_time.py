@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.twofactor import totp as other
 
 from support import ACCOUNT, USER, CountingStore, World
 from twofa import TOTP, ByCode, ByRecoveryCode, ByVerification, Vouched
-from twofa.errors import CodeReused, InvalidCode, SetupExpired, Throttled
+from twofa.errors import CodeReused, InvalidCode, ProofRequired, SetupExpired, Throttled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -177,8 +177,46 @@ def _waits_until(world: World, method: str) -> int | None:
 
 
 @pytest.mark.parametrize("method", ["totp", "recovery_code"])
+@pytest.mark.parametrize("behind", [1, 60])
+def test_a_machine_that_is_a_little_behind_ends_no_wait(behind: int, method: str, world: World) -> None:
+    """Of two machines whose clocks differ by seconds, neither shortens a wait for the other, and neither writes."""
+    attempt = _start_a_wait(world, method, 5)
+    store = world.store
+    assert isinstance(store, CountingStore)
+    began, writes = world.clock.now, store.writes
+
+    world.clock.now = began - behind
+    with pytest.raises(Throttled) as wait:
+        attempt()
+    assert began - behind + 30 == wait.value.retry_at.timestamp()
+    world.clock.now = began + 29
+    with pytest.raises(Throttled) as wait:
+        attempt()
+    assert began + 30 == wait.value.retry_at.timestamp()
+    assert writes == store.writes
+
+
+def test_nothing_outlives_its_ten_minutes_by_a_clock_that_moved_back(world: World) -> None:
+    """A set-up and a verification that were made in the future, as it then seems, serve no more."""
+    phone, _ = world.enrol()
+    token = world.login(phone).token
+    setup = world.begin(proof=ByVerification(token))
+    token = world.login(phone).token
+    made = world.clock.now - 30
+
+    world.clock.now = made - 60
+    assert world.face.status(USER).setup_expires_at is not None
+    world.clock.now = made - 61
+    assert world.face.status(USER).setup_expires_at is None
+    with pytest.raises(SetupExpired):
+        world.face.confirm_setup(USER, "123456", handle=setup.handle)
+    with pytest.raises(ProofRequired):
+        world.begin(proof=ByVerification(token))
+
+
+@pytest.mark.parametrize("method", ["totp", "recovery_code"])
 @pytest.mark.parametrize(("failures", "length"), [(5, 30), (7, 120), (12, HOUR)])
-@pytest.mark.parametrize("back", [1, HOUR, DAY])
+@pytest.mark.parametrize("back", [61, HOUR, DAY])
 def test_a_clock_moved_back_stretches_no_wait(back: int, failures: int, length: int, method: str, world: World) -> None:
     """A wait is at most its own length from now: written anew at the first attempt, once, and then it passes."""
     attempt = _start_a_wait(world, method, failures)

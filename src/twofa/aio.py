@@ -9,7 +9,7 @@ from twofa.errors import OutcomeUnknown, StoreContention
 from twofa.events import log_event, log_listener_failure
 from twofa.policy import Policy
 from twofa.proofs import recognised
-from twofa.run import ROUNDS
+from twofa.run import ROUNDS, said
 from twofa.sealing import KeyRing
 from twofa.values import Hidden, expected
 
@@ -29,10 +29,15 @@ T = TypeVar("T")
 
 
 async def in_a_thread(function: Callable[[], T]) -> T:
-    """Run `function` in one of asyncio's worker threads: the default `run_blocking`."""
+    """Run `function` in a thread of the library's own: the default `run_blocking`.
+
+    Not in asyncio's: there a crowd that waits for its hashes would keep a store from its threads.
+    """
     import asyncio  # most hosts are synchronous, and this would double the time that `import twofa` takes
 
-    return await asyncio.to_thread(function)
+    from twofa import hashing
+
+    return await asyncio.wrap_future(hashing.in_background(function))
 
 
 class AsyncTwoFactor:
@@ -139,9 +144,7 @@ class AsyncTwoFactor:
 
     async def status(self, user_id: str) -> Status:
         """See `TwoFactor.status`."""
-        self._core.check_user(user_id)
-        now = self._core.now()
-        return self._core.status(user_id, await self._store.load(user_id), now)
+        return await self._carry_out(self._core.status(user_id))
 
     async def reseal(self, user_id: str) -> bool:
         """See `TwoFactor.reseal`."""
@@ -161,9 +164,11 @@ class AsyncTwoFactor:
 
     async def _swap(self, run: Run[T], change: Change) -> bool:
         try:
-            return await self._store.swap(run.user_id, change)
+            outcome = await self._store.swap(run.user_id, change)
         except Exception as problem:  # whatever a driver raises when it cannot tell what became of a commit
             lost = problem
+        else:
+            return said(outcome)
         if await self._landed(run):
             return True
         raise OutcomeUnknown from lost

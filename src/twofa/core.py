@@ -10,11 +10,11 @@ import time
 from typing import TYPE_CHECKING, TypeVar
 
 from twofa import decisions, entropy
-from twofa.decisions import Call, NewSetup, describe
+from twofa.decisions import Call, NewSetup
 from twofa.otp import TOTP
 from twofa.policy import Policy
 from twofa.recovery import NewCodes, check_available
-from twofa.run import OperationRun, ResealRun, open_record
+from twofa.run import ResealRun, Run
 from twofa.state import Key
 from twofa.stores.protocol import Store
 from twofa.values import Hidden, Unexpected, storable
@@ -24,10 +24,8 @@ if TYPE_CHECKING:
 
     from twofa.decisions import Operation
     from twofa.proofs import Proof
-    from twofa.run import Run
     from twofa.sealing import KeyRing, Seal
     from twofa.shapes import RecoveryCodes, Setup, Status, Verification
-    from twofa.stores.protocol import Stored
 
 T = TypeVar("T")
 
@@ -139,28 +137,23 @@ class Core:
         known = _known(proof)
         return self._run(decisions.Forget(call, known))
 
+    def status(self, user_id: str) -> Run[Status]:
+        """Prepare a `status`."""
+        return self._run(decisions.Look(self._call(user_id, None)))
+
     def reseal(self, user_id: str) -> Run[bool]:
-        """Prepare a `reseal`, which needs no time: it changes nothing that a time could matter to."""
-        self.check_user(user_id)
-        return ResealRun(user_id, self._seal(user_id), self._keys.is_current)
+        """Prepare a `reseal`."""
+        operation = decisions.Reseal(self._call(user_id, None))
+        return ResealRun(operation, self._seal(user_id), self._keys.is_current)
 
-    # --- what needs no decision ----------------------------------------------------------------------------------
-
-    def status(self, user_id: str, stored: Stored | None, now: int) -> Status:
-        """Describe a record as it was loaded."""
-        state = open_record(self._seal(user_id), stored).state
-        return describe(state.at(now), self._policy, now)
-
-    def check_user(self, user_id: str) -> None:
-        """Raise `TypeError` or `ValueError` for what cannot be a user id."""
-        _check_name(user_id, "user_id", shortest=1)
+    # --- what they have in common --------------------------------------------------------------------------------
 
     def _call(self, user_id: str, source: str | None) -> Call:
-        self.check_user(user_id)
+        _check_name(user_id, "user_id", shortest=1)
         return Call(user_id, self.now(), _clean(source), self._policy)
 
     def _run(self, operation: Operation[T]) -> Run[T]:
-        return OperationRun(operation, self._seal(operation.call.user_id))
+        return Run(operation, self._seal(operation.call.user_id))
 
     def _seal(self, user_id: str) -> Seal:
         return self._keys.for_user(user_id, self._namespace)

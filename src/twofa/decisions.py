@@ -206,12 +206,12 @@ def judge_totp(
     if make is not None and done is None:
         counted = _with_totp(state, device, device.failures.counted(call.now))
         return Decision(state=counted, job=Job(make=make, counted_against=device.key))
-    used = device._replace(
+    used = device.changed(
         last_step=step, last_used_at=call.now, failures=device.failures.cleared(call.now if done else None)
     )
     offset = step - totp.step(call.now)
     return Passed(
-        state=state._replace(authenticator=used),
+        state=state.changed(authenticator=used),
         events=(operation.event(EventKind.CODE_ACCEPTED, operation=operation.name, step_offset=offset),),
         proof={"proof": "totp"},
         failed_before=_failed_before(device.failures, done),
@@ -227,7 +227,7 @@ def _reused_step(operation: Operation[T], state: State, device: Authenticator, d
 
 
 def _with_totp(state: State, device: Authenticator, failures: Failures) -> State:
-    return state._replace(authenticator=device._replace(failures=failures))
+    return state.changed(authenticator=device.changed(failures=failures))
 
 
 # --- judging a recovery code ---------------------------------------------------------------------------------------
@@ -267,12 +267,12 @@ def _judge_hash(operation: Operation[T], state: State, held: RecoverySet, done: 
     if any(place == done.place for place, _ in held.spent):
         return _wrong(operation, state, "recovery_code", held.failures, CodeReused, EventKind.CODE_REUSED)
     now = operation.call.now
-    spent = held._replace(spent=(*held.spent, (done.place, now)), failures=held.failures.cleared(now))
+    spent = held.changed(spent=(*held.spent, (done.place, now)), failures=held.failures.cleared(now))
     events = [operation.event(EventKind.RECOVERY_CODE_USED, operation=operation.name, remaining=spent.remaining)]
     if spent.remaining <= FEW_RECOVERY_CODES:
         events.append(operation.event(EventKind.RECOVERY_CODES_LOW, remaining=spent.remaining))
     return Passed(
-        state=state._replace(recovery=spent),
+        state=state.changed(recovery=spent),
         events=tuple(events),
         proof={"proof": "recovery_code"},
         failed_before=_failed_before(held.failures, done),
@@ -280,7 +280,7 @@ def _judge_hash(operation: Operation[T], state: State, held: RecoverySet, done: 
 
 
 def _with_recovery(state: State, held: RecoverySet, failures: Failures) -> State:
-    return state._replace(recovery=held._replace(failures=failures))
+    return state.changed(recovery=held.changed(failures=failures))
 
 
 # --- what both have in common --------------------------------------------------------------------------------------
@@ -311,9 +311,9 @@ def _wrong(
 def _block(operation: Operation[T], state: State, method: str) -> tuple[State, Event]:
     # NIST SP 800-63B-4 §3.2.2: blocked for good, and usable again only by binding a new one.
     if method == "totp":
-        return state._replace(authenticator=None), operation.event(EventKind.AUTHENTICATOR_BLOCKED)
+        return state.changed(authenticator=None), operation.event(EventKind.AUTHENTICATOR_BLOCKED)
     recovery = state.recovery and state.recovery.blocked()
-    return state._replace(recovery=recovery), operation.event(EventKind.RECOVERY_CODES_BLOCKED)
+    return state.changed(recovery=recovery), operation.event(EventKind.RECOVERY_CODES_BLOCKED)
 
 
 def _failed_before(failures: Failures, done: Done | None) -> int:
@@ -329,7 +329,7 @@ def judge_proof(
     if isinstance(proof, ByRecoveryCode):
         return judge_recovery_code(operation, state, Hidden(proof.code), make=make, done=done)
     if isinstance(proof, ByVerification) and _is_fresh(state, proof):
-        passed = Passed(state._replace(token=None), proof={"proof": "verification"})
+        passed = Passed(state.changed(token=None), proof={"proof": "verification"})
     elif isinstance(proof, Vouched):
         passed = Passed(state, proof={"proof": "vouched", "by": proof.by, "reason": proof.reason})
     else:
@@ -374,7 +374,7 @@ class BeginSetup(Operation[Setup]):
         begun = self.event(EventKind.SETUP_BEGUN, replaces=passed.state.authenticator is not None, **passed.proof)
         return Decision(
             value=self.new.shown(pending, self.new.key, self.new.handle, passed.state.generation),
-            state=passed.state._replace(pending=pending),
+            state=passed.state.changed(pending=pending),
             events=(*passed.events, begun),
         )
 
@@ -413,7 +413,7 @@ class ConfirmSetup(Operation[RecoveryCodes]):
             return Decision(job=Job(make=self.make))
         device = Authenticator(key, confirmed_at=self.call.now, last_step=step, last_used_at=self.call.now)
         confirmed = self.event(EventKind.AUTHENTICATOR_CONFIRMED, replaced=state.authenticator is not None)
-        return _issue(self, state._replace(authenticator=device), self.make, done, self.generation, (confirmed,))
+        return _issue(self, state.changed(authenticator=device), self.make, done, self.generation, (confirmed,))
 
     def _expired(self, state: State) -> Decision[RecoveryCodes]:
         refusal = self.refuse(SetupExpired(), EventKind.SETUP_EXPIRED)
@@ -423,11 +423,11 @@ class ConfirmSetup(Operation[RecoveryCodes]):
     def _wrong_code(self, state: State, pending: Pending) -> Decision[RecoveryCodes]:
         wrong_codes = pending.wrong_codes + 1
         events = [self.event(EventKind.SETUP_REJECTED, reason=InvalidCode.code, failures=wrong_codes)]
-        left: Pending | None = pending._replace(wrong_codes=wrong_codes)
+        left: Pending | None = pending.changed(wrong_codes=wrong_codes)
         if wrong_codes >= MOST_WRONG_CODES_IN_SETUP:
             left = None
             events.append(self.event(EventKind.SETUP_CANCELLED, reason="wrong_codes"))
-        return Decision(error=InvalidCode(), state=state._replace(pending=left), events=tuple(events))
+        return Decision(error=InvalidCode(), state=state.changed(pending=left), events=tuple(events))
 
 
 class CancelSetup(Operation[None]):
@@ -441,7 +441,7 @@ class CancelSetup(Operation[None]):
         if state.pending is None:
             return Decision()
         event = self.event(EventKind.SETUP_CANCELLED, reason="asked")
-        return Decision(state=state._replace(pending=None), events=(event,))
+        return Decision(state=state.changed(pending=None), events=(event,))
 
 
 class Verify(Operation[Verification]):
@@ -534,7 +534,7 @@ class ResetAuthenticator(Guarded[Setup]):
     def effect(self, passed: Passed, done: Done | None) -> Decision[Setup]:
         """Kill the old device at once, keep the account protected, begin the new set-up."""
         pending = self.new.pending(self.call)
-        state = passed.state._replace(generation=self.generation, authenticator=None, pending=pending, token=None)
+        state = passed.state.changed(generation=self.generation, authenticator=None, pending=pending, token=None)
         return Decision(
             value=self.new.shown(pending, self.new.key, self.new.handle, self.generation),
             state=state,
@@ -556,7 +556,7 @@ class Disable(Guarded[None]):
         """Erase everything but a new generation, so that no old session revives."""
         if not passed.state.protected:
             event = self.event(EventKind.SETUP_CANCELLED, reason="disabled")
-            return Decision(state=passed.state._replace(pending=None), events=(event,))
+            return Decision(state=passed.state.changed(pending=None), events=(event,))
         disabled = self.event(EventKind.DISABLED, **passed.proof)
         return Decision(state=State(generation=self.generation), events=(*passed.events, disabled))
 
@@ -570,6 +570,28 @@ class Forget(Guarded[None]):
     def effect(self, passed: Passed, done: Done | None) -> Decision[None]:
         """Erase all; only the listener hears of it."""
         return Decision(erase=True, events=(*passed.events, self.event(EventKind.FORGOTTEN, **passed.proof)))
+
+
+class Look(Operation[Status]):
+    """`status`."""
+
+    __slots__ = ()
+    name = "status"
+
+    def decide(self, state: State, done: Done | None) -> Decision[Status]:
+        """Describe the state, whichever it is."""
+        return Decision(describe(state.at(self.call.now), self.call.policy, self.call.now))
+
+
+class Reseal(Operation[bool]):
+    """`reseal`."""
+
+    __slots__ = ()
+    name = "reseal"
+
+    def decide(self, state: State, done: Done | None) -> Decision[bool]:
+        """Write the state as it is: what has expired stays, as if nobody had looked."""
+        return Decision(value=True, state=state)
 
 
 def _holds(handle: Hidden[str], pending: Pending) -> bool:
@@ -592,7 +614,7 @@ def _verified(operation: Operation[Verification], passed: Passed, token: Hidden[
         token=token.text,
         generation=state.generation or "",
     )
-    return Decision(value=verification, state=state._replace(token=(token.text, call.now)), events=passed.events)
+    return Decision(value=verification, state=state.changed(token=(token.text, call.now)), events=passed.events)
 
 
 def _issue(
@@ -616,7 +638,7 @@ def _issue(
     issued = operation.event(EventKind.RECOVERY_CODES_ISSUED, count=len(codes), **(proof or {}))
     return Decision(
         value=RecoveryCodes(codes, generation),
-        state=state._replace(generation=generation, recovery=held, pending=None, token=None),
+        state=state.changed(generation=generation, recovery=held, pending=None, token=None),
         events=(*events, issued),
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from twofa.jobs import Done
 from twofa.recovery import pack
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from twofa.jobs import Job
     from twofa.recovery import Scheme
+
+
+T = TypeVar("T")
 
 
 def run(job: Job) -> Done:
@@ -35,9 +38,10 @@ def run(job: Job) -> Done:
 
 
 class _Pool:
-    """Made at the first slow hash, and made anew after a fork, where the parent's threads do not exist."""
+    """No more threads than cores; made when first used, and anew after a fork, where the parent's do not exist."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        self._name = name
         self._forget()
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._forget)
@@ -46,16 +50,23 @@ class _Pool:
         self._lock = threading.Lock()
         self._executor: ThreadPoolExecutor | None = None
 
-    def submit(self, digest: Callable[[bytes, Hidden[str]], bytes], salt: bytes, code: Hidden[str]) -> Future[bytes]:
+    def submit(self, function: Callable[..., T], *arguments: object) -> Future[T]:
         from concurrent.futures import ThreadPoolExecutor  # 10 ms of import that a login by TOTP never needs
 
         with self._lock:
             if self._executor is None:
-                self._executor = ThreadPoolExecutor(_cores(), thread_name_prefix="twofa-hash")
-            return self._executor.submit(digest, salt, code)
+                self._executor = ThreadPoolExecutor(_cores(), thread_name_prefix=self._name)
+            return self._executor.submit(function, *arguments)
 
 
-_pool = _Pool()
+_pool = _Pool("twofa-hash")
+_waiting = _Pool("twofa-wait")
+"""Threads that wait for those of the other pool, on behalf of an event loop."""
+
+
+def in_background(function: Callable[[], T]) -> Future[T]:
+    """Run what runs a job, such as `Job.run`, beside the caller."""
+    return _waiting.submit(function)
 
 
 def _in_pool(scheme: Scheme, rows: Iterable[tuple[bytes, Hidden[str]]]) -> list[bytes]:

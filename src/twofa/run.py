@@ -60,14 +60,24 @@ class Turn(Generic[T]):
 class Run(Generic[T]):
     """One call on one record. Knows its own writes again, so that a lost reply is not taken for a lost swap."""
 
-    def __init__(self, user_id: str, seal: Seal) -> None:
-        self.user_id = user_id
+    def __init__(self, operation: Operation[T], seal: Seal) -> None:
+        self.operation = operation
+        self.user_id = operation.call.user_id
         self._done: Done | None = None
         self._seal = seal
         self._offered: Turn[T] | None = None
 
     def next(self, stored: Stored | None) -> Turn[T]:
-        """Return what to do about the record as it was just loaded; raises `RecordError` if it cannot be trusted."""
+        """Return what to do about the record as it was just loaded.
+
+        A record that cannot be trusted ends the call with its `RecordError`: it never reads as "no second factor".
+        """
+        try:
+            return self._next(stored)
+        except RecordError as problem:
+            return Turn(self.operation.refuse(problem, EventKind.RECORD_REFUSED), None)
+
+    def _next(self, stored: Stored | None) -> Turn[T]:
         record = open_record(self._seal, stored)
         offered, self._offered = self._offered, None
         if offered is not None and _landed(offered, record):
@@ -85,8 +95,8 @@ class Run(Generic[T]):
         """Whether a reload shows that the last change happened, although its swap failed."""
         return self._offered is not None and _landed(self._offered, open_record(self._seal, stored))
 
-    def _decide(self, stored: Stored | None, state: State) -> Decision[T]:
-        raise NotImplementedError(self.user_id)  # both kinds of call have their own
+    def _decide(self, stored: Stored | None, state: State) -> Decision[T]:  # noqa: ARG002  # sealed: see `ResealRun`
+        return self.operation.decide(state, self._done)
 
     def _change(self, stored: Stored | None, record: Record, decision: Decision[T]) -> Change | None:
         expected = stored.version if stored is not None else None
@@ -97,50 +107,29 @@ class Run(Generic[T]):
             return None
         return Change(expected, close_record(self._seal, decision.state, record.versions), decision.events)
 
-
-class OperationRun(Run[T]):
-    """A call that an operation decides."""
-
-    def __init__(self, operation: Operation[T], seal: Seal) -> None:
-        super().__init__(operation.call.user_id, seal)
-        self.operation = operation
-
-    def next(self, stored: Stored | None) -> Turn[T]:
-        """Return what to do about the record as it was just loaded.
-
-        A record that cannot be trusted ends the call with its `RecordError`: it never reads as "no second factor".
-        """
-        try:
-            return super().next(stored)
-        except RecordError as problem:
-            return Turn(self.operation.refuse(problem, EventKind.RECORD_REFUSED), None)
-
-    def _decide(self, stored: Stored | None, state: State) -> Decision[T]:  # noqa: ARG002  # sealed: it sees what is inside
-        return self.operation.decide(state, self._done)
-
     def __repr__(self) -> str:
         return f"Run({self.operation!r})"
 
 
 class ResealRun(Run[bool]):
-    """A call that writes the same state under the primary key: about the document, which no operation sees."""
+    """A call that is about the sealed document, which no operation sees: whether the primary key has sealed it."""
 
-    def __init__(self, user_id: str, seal: Seal, is_current: Callable[[str], bool]) -> None:
-        super().__init__(user_id, seal)
+    def __init__(self, operation: Operation[bool], seal: Seal, is_current: Callable[[str], bool]) -> None:
+        super().__init__(operation, seal)
         self._is_current = is_current
 
     def _decide(self, stored: Stored | None, state: State) -> Decision[bool]:
         if stored is None or self._is_current(stored.document):
             return Decision(value=False)
-        return Decision(value=True, state=state)
+        return super()._decide(stored, state)
 
 
 def open_record(seal: Seal, stored: Stored | None) -> Record:
     """Return what is in a stored record, or an empty one where there is none; raises `RecordError`."""
     if stored is None:
         return Record()
-    state, earlier = load(seal.open(stored.document))
-    return Record(state, (stored.version, *earlier))
+    inside = load(seal.open(stored.document))
+    return Record(inside.state, (stored.version, *inside.versions))
 
 
 def close_record(seal: Seal, state: State, earlier: tuple[str, ...]) -> Stored:
@@ -152,3 +141,14 @@ def _landed(offered: Turn[T], record: Record) -> bool:
     if offered.change is None or offered.change.new is None:
         return not record.versions
     return offered.change.new.version in record.versions
+
+
+def said(outcome: object) -> bool:
+    """Return what a store's `swap` has said; raises `TypeError` where it did not say whether the change happened."""
+    if outcome is True or outcome is False:
+        return outcome
+    # P3: -1 for "I do not know", or a coroutine that nobody awaited, must not let anyone in.
+    raise TypeError(
+        f"swap() of the store must return True or False, not {type(outcome).__name__}: nothing was granted, and the "
+        "change may have happened"
+    )

@@ -9,7 +9,7 @@ from twofa.errors import OutcomeUnknown, StoreContention
 from twofa.events import log_event, log_listener_failure
 from twofa.policy import Policy
 from twofa.proofs import recognised
-from twofa.run import ROUNDS
+from twofa.run import ROUNDS, said
 from twofa.sealing import KeyRing
 from twofa.values import Hidden, expected
 
@@ -175,9 +175,7 @@ class TwoFactor:
 
     def status(self, user_id: str) -> Status:
         """Return where the account stands; changes nothing."""
-        self._core.check_user(user_id)
-        now = self._core.now()
-        return self._core.status(user_id, self._store.load(user_id), now)
+        return self._carry_out(self._core.status(user_id))
 
     def reseal(self, user_id: str) -> bool:
         """Encrypt the record under the primary key; return whether that was necessary. ASVS 5.0 11.2.2."""
@@ -197,9 +195,11 @@ class TwoFactor:
 
     def _swap(self, run: Run[T], change: Change) -> bool:
         try:
-            return self._store.swap(run.user_id, change)
+            outcome = self._store.swap(run.user_id, change)
         except Exception as problem:  # whatever a driver raises when it cannot tell what became of a commit
             lost = problem
+        else:
+            return said(outcome)
         if self._landed(run):
             return True
         raise OutcomeUnknown from lost

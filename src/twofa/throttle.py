@@ -16,6 +16,9 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from twofa.policy import Throttle
 
+CLOCK_SKEW = 60
+"""Seconds that the clocks of two machines of one application may differ without consequence."""
+
 LONG_RUN = 30 * 86_400
 """Seconds over which the second count runs."""
 
@@ -42,8 +45,11 @@ class Failures(NamedTuple):
         return Failures(max(0, self.in_a_row - 1), self.last, self._without(counted_at))
 
     def anchored(self, now: int) -> "Failures":
-        """Return these with no time in the future, so that a clock that moved back cannot stretch a wait."""
-        return self if self.last <= now else self._replace(last=now)
+        """Return these with no time in the future, so that a clock that moved back cannot stretch a wait.
+
+        A clock that is a little behind moves nothing: of two machines, it would be the one that ends the wait early.
+        """
+        return self if self.last <= now + CLOCK_SKEW else self._replace(last=now)
 
     def blocked(self, throttle: "Throttle") -> bool:
         """Whether there were too many, either way."""

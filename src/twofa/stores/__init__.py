@@ -11,16 +11,22 @@ from twofa.stores.protocol import AsyncStore, Change, Listing, Outbox, OutboxEnt
 
 if TYPE_CHECKING:
     from twofa.stores.memory import MemoryStore
+    from twofa.stores.redis import AsyncRedisStore, RedisStore
+    from twofa.stores.sqlalchemy import AsyncSQLAlchemyStore, SQLAlchemyStore
     from twofa.stores.sqlite import SQLiteStore
     from twofa.stores.threaded import ThreadedStore
 
 __all__ = [
+    "AsyncRedisStore",
+    "AsyncSQLAlchemyStore",
     "AsyncStore",
     "Change",
     "Listing",
     "MemoryStore",
     "Outbox",
     "OutboxEntry",
+    "RedisStore",
+    "SQLAlchemyStore",
     "SQLiteStore",
     "Store",
     "Stored",
@@ -28,7 +34,15 @@ __all__ = [
     "Trail",
 ]
 
-_MODULES = {"MemoryStore": "memory", "SQLiteStore": "sqlite", "ThreadedStore": "threaded"}
+_MODULES = {
+    "AsyncRedisStore": "redis",
+    "AsyncSQLAlchemyStore": "sqlalchemy",
+    "MemoryStore": "memory",
+    "RedisStore": "redis",
+    "SQLAlchemyStore": "sqlalchemy",
+    "SQLiteStore": "sqlite",
+    "ThreadedStore": "threaded",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -275,7 +275,7 @@ class _Connections:
         _every.add(self)
 
     def _make_locks(self) -> None:
-        self._writing = threading.Lock()
+        self._writing = threading.RLock()  # for it knows whose it is: see `turn_to_write`
         # A database in memory is its connection: there is only one, and it is used by one thread at a time.
         self._alone: AbstractContextManager[object] = threading.Lock() if self.in_memory else nullcontext()
 
@@ -283,12 +283,17 @@ class _Connections:
     def turn_to_write(self) -> Generator[None]:
         """Wait until the other threads of this process that came earlier have written."""
         writing = self._writing
-        if not writing.acquire(timeout=self._timeout):
-            raise sqlite3.OperationalError(f"{self._path} is locked: another thread kept writing to it")
         try:
+            if not writing.acquire(timeout=self._timeout):
+                raise sqlite3.OperationalError(f"{self._path} is locked: another thread kept writing to it")
             yield
         finally:
-            writing.release()
+            # A signal handler may raise after any call: that of the lock, so that nothing could remember having it, or
+            # one before the release, such as `suppress`.
+            try:  # noqa: SIM105
+                writing.release()
+            except RuntimeError:  # it is not this thread's
+                pass
 
     @contextmanager
     def use(self) -> Generator[sqlite3.Connection]:
@@ -366,30 +371,33 @@ class _Gate:
     """Where every use of a connection goes through, so that a fork can wait until none is in use."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        # The lock is taken itself, not through the condition: between a method in Python that has taken a lock and the
+        # `with` that would give it back, a signal handler can raise.
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._shut = False
         self._inside: set[int] = set()
 
     def __enter__(self) -> None:
-        with self._changed:
+        with self._lock:
             self._changed.wait_for(lambda: not self._shut)
             self._inside.add(threading.get_ident())
 
     def __exit__(self, *_: object) -> None:
-        with self._changed:
+        with self._lock:
             self._inside.discard(threading.get_ident())
             self._changed.notify_all()
 
     def shut(self) -> None:
         """Let no one in, and wait for the other threads to come out."""
         own = {threading.get_ident()}
-        with self._changed:
+        with self._lock:
             self._shut = True
             self._changed.wait_for(lambda: self._inside <= own, _FORK_PATIENCE)
 
     def open(self) -> None:
         """Let everyone in."""
-        with self._changed:
+        with self._lock:
             self._shut = False
             self._changed.notify_all()
 

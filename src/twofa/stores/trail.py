@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from math import ceil
 from typing import NamedTuple
 
+from twofa.errors import UnsupportedRecord
 from twofa.events import Event, EventKind
 
 _LARGEST_NUMBER = 2**63 - 1
@@ -31,9 +32,15 @@ class EventRow(NamedTuple):
         return cls(user_id, int(event.at.timestamp()), event.kind.value, event.source, detail)
 
     def event(self) -> Event:
-        """Return the event."""
+        """Return the event. Raises `UnsupportedRecord` for a kind that only a newer version of the library knows."""
         at = datetime.fromtimestamp(self.at, UTC)
-        return Event(EventKind(self.kind), self.user_id, at, source=self.source, detail=json.loads(self.detail))
+        try:
+            kind = EventKind(self.kind)
+        except ValueError:
+            raise UnsupportedRecord(
+                f"the trail has an event of kind {self.kind!r}, made by a newer version of twofa: upgrade this instance"
+            ) from None
+        return Event(kind, self.user_id, at, source=self.source, detail=json.loads(self.detail))
 
 
 def number_of(cursor: str) -> int:

@@ -1,0 +1,60 @@
+"""A PostgreSQL server for the benchmarks: the tests' own, on the same disk as everything else that is measured."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import ExitStack
+
+    from sqlalchemy import Engine
+
+    from twofa.stores.sqlalchemy import SQLAlchemyStore
+
+
+@contextmanager
+def postgresql(folder: Path) -> Iterator[Any]:
+    """Start a server with its default durability and its data in `folder`; end it afterwards.
+
+    `TWOFA_TEST_POSTGRESQL_URL` names another one instead: see `tests/postgresql.py`.
+    """
+    sys.path.append(str(Path(__file__).parent.parent / "tests"))
+    module = import_module("postgresql")
+    named = os.environ.get("TWOFA_TEST_POSTGRESQL_URL")
+    if named:
+        yield module.PostgreSQL(named)
+        return
+    # Where the benchmark runs as root the server runs as someone else, who must get at it.
+    folder.chmod(0o711)
+    before, tempfile.tempdir = tempfile.tempdir, str(folder)
+    try:
+        server = module.OwnPostgreSQL()
+    finally:
+        tempfile.tempdir = before
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def open_store(url: str, stack: ExitStack, pool_size: int = 1) -> SQLAlchemyStore:
+    """Return a store in a database of that server, by its URL for SQLAlchemy, to be closed with `stack`."""
+    from twofa.stores.sqlalchemy import SQLAlchemyStore  # not needed to measure SQLite
+
+    return SQLAlchemyStore(open_engine(url, stack, pool_size))
+
+
+def open_engine(url: str, stack: ExitStack, pool_size: int = 1) -> Engine:
+    """Return an engine, to be disposed of with `stack`."""
+    from sqlalchemy import create_engine  # not needed to measure SQLite
+
+    engine = create_engine(url, pool_size=pool_size)
+    stack.callback(engine.dispose)
+    return engine
