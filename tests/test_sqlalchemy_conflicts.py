@@ -762,13 +762,13 @@ def test_a_login_is_two_round_trips(driver: str, pg: Place) -> None:
 @pytest.mark.parametrize("method", ["totp", "recovery_code"])
 def test_of_32_threads_one_is_accepted(method: str, place: Place) -> None:
     """P1: 32 threads submit one code at the same instant: one acceptance each time."""
-    race_threads(method, place.store, place.open(), 10)
+    race_threads(method, place.store, place.open(), 6)
 
 
 @on_servers
 def test_of_8_processes_one_is_accepted(place: Place) -> None:
     """P1: 8 processes submit one code at the same instant: one acceptance each time."""
-    race_processes(partial(open_store, place.url), 10)
+    race_processes(partial(open_store, place.url), 6)
 
 
 @on_servers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from types import SimpleNamespace
@@ -71,8 +72,10 @@ def prepare_sqlite(engine: Any) -> None:
 
 
 def open_store(url: str) -> SQLAlchemyStore:
-    """Open a store in any process."""
-    return SQLAlchemyStore(engine_for(url))
+    """Open a store in any process, for as long as that lives."""
+    engine = engine_for(url)
+    atexit.register(engine.dispose)
+    return SQLAlchemyStore(engine)
 
 
 def open_async_store(url: str) -> AsyncSQLAlchemyStore:
