@@ -121,8 +121,11 @@ class OwnPostgreSQL(PostgreSQL):
     def kill(self) -> None:
         """End all its processes as a power failure would, with nothing written that was not yet."""
         assert self._process is not None
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        # The first one dies first, so that it starts no others; each of them leads a process group of its own.
+        pids = [self._process.pid, *_children(self._process.pid)]
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self._process.wait(PATIENCE)
 
     def restart(self) -> None:
@@ -143,6 +146,16 @@ class OwnPostgreSQL(PostgreSQL):
         """End it, and remove what it kept."""
         self.kill()
         shutil.rmtree(self._home, ignore_errors=True)
+
+
+def _children(parent: int) -> list[int]:
+    """Return the processes that a process has started, where the system shows them."""
+    children = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            if int(status.read_text().rpartition(")")[2].split()[1]) == parent:
+                children.append(int(status.parent.name))
+    return children
 
 
 def _programs() -> Path | None:

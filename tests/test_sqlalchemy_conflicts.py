@@ -25,13 +25,14 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 
 import mariadb
 import postgresql
+from engines import async_engine_for, engine_for, open_store
 from interleave import Scene, attempt, told
 from proxy import proxy_to
 from support import USER, Clock, World
 from test_crash import CASES, Judge
 from test_crash import face_on as crash_face_on
 from test_races import NOW, enrolled, face_on, guess_in_parallel, race_processes, race_threads
-from test_stores_sqlalchemy import async_engine_for, engine_for, new_url, on_mariadb, on_postgresql, open_store
+from test_stores_sqlalchemy import new_url, on_mariadb, on_postgresql
 from twofa import Change
 from twofa.stores import SQLiteStore
 from twofa.stores.sqlalchemy import AsyncSQLAlchemyStore, SQLAlchemyStore, add_tables, families
@@ -421,6 +422,17 @@ def test_tables_in_a_schema_are_others(pg: Place) -> None:
     with under_way(pg, 3):
         assert 1 == len(other.events_after())
         assert () == pg.store.events_after()
+
+
+@on_postgresql
+def test_a_host_may_translate_schemas(pg: Place) -> None:
+    """A host that names its tenants' schemas by an option of its engine finds each tenant's records there."""
+    pg.run("CREATE SCHEMA tenant")
+    other = SQLAlchemyStore(pg.engine().execution_options(schema_translate_map={None: "tenant"}))
+    other.create_tables()
+    assert put(other, 1)
+    assert (stored(1), None) == (other.load(USER), pg.store.load(USER))
+    assert 1 == pg.run("SELECT count(*) FROM tenant.twofa_event")
 
 
 def test_the_same_file_serves_sqlitestore(tmp_path: Path, stack: ExitStack) -> None:

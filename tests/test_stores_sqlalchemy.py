@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from types import SimpleNamespace
@@ -11,13 +10,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pytest
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
-from sqlalchemy import create_engine, event, inspect, text
-from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+from sqlalchemy import inspect, text
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
-from sqlalchemy.pool import NullPool
 
 import mariadb
 import postgresql
+from engines import async_engine_for, engine_for, open_async_store, open_store
 from twofa.stores.sqlalchemy import AsyncSQLAlchemyStore, SQLAlchemyStore
 from twofa.testing import (
     AsyncFailureConformance,
@@ -43,44 +42,6 @@ on_mariadb = pytest.mark.xdist_group("mariadb")
 
 
 # --- engines -------------------------------------------------------------------------------------------------------
-
-
-def engine_for(url: str, **options: Any) -> Any:
-    """Return a blocking engine; on SQLite as its host should set it up."""
-    engine = create_engine(url, **options)
-    prepare_sqlite(engine)
-    return engine
-
-
-def async_engine_for(url: str, **options: Any) -> Any:
-    """Return an asynchronous engine."""
-    engine = create_async_engine(url, **options)
-    prepare_sqlite(engine.sync_engine)
-    return engine
-
-
-def prepare_sqlite(engine: Any) -> None:
-    """Switch an SQLite file to write-ahead logging, without waiting for the disk."""
-    if engine.dialect.name == "sqlite":
-
-        @event.listens_for(engine, "connect")
-        def connect(connection: Any, _: Any) -> None:
-            cursor = connection.cursor()
-            cursor.execute("PRAGMA journal_mode=WAL")
-            cursor.execute("PRAGMA synchronous=OFF")
-            cursor.close()
-
-
-def open_store(url: str) -> SQLAlchemyStore:
-    """Open a store in any process, for as long as that lives."""
-    engine = engine_for(url)
-    atexit.register(engine.dispose)
-    return SQLAlchemyStore(engine)
-
-
-def open_async_store(url: str) -> AsyncSQLAlchemyStore:
-    """Open an asynchronous store in any process."""
-    return AsyncSQLAlchemyStore(async_engine_for(url, poolclass=NullPool))
 
 
 def new_url(server: Any, driver: str) -> str:
@@ -236,7 +197,28 @@ class TestPsycopg(Blocking, ProcessConformance):
         return new_url(postgresql.server(), "psycopg")
 
 
+RACES = (
+    "one_of_many",
+    "never_both",
+    "no_update_is_lost",
+    "disturb",
+    "race",
+    "beside_writers",
+    "half_a_swap",
+    "one_step",
+)
+
+
+def races_only(laws: type) -> type:
+    """Leave out every law that one transaction at a time keeps whatever its isolation level."""
+    for name in dir(laws):
+        if name.startswith("test_") and not any(word in name for word in RACES):
+            setattr(laws, name, None)
+    return laws
+
+
 @on_postgresql
+@races_only
 class TestRepeatableRead(Blocking):
     """PostgreSQL by psycopg, where every transaction is REPEATABLE READ unless it says otherwise."""
 
@@ -250,6 +232,7 @@ class TestRepeatableRead(Blocking):
 
 
 @on_postgresql
+@races_only
 class TestSerializable(Blocking):
     """PostgreSQL by psycopg, where every transaction is SERIALIZABLE unless it says otherwise."""
 
@@ -354,5 +337,5 @@ def test_the_store_does_what_the_model_does(kind: str, tmp_path: Path, monkeypat
     engine = engine_for(urls[kind]())
     SQLAlchemyStore(engine).create_tables()
     monkeypatch.setattr(Machine, "engine", engine)
-    run_state_machine_as_test(Machine, settings=settings(max_examples=5, stateful_step_count=20))
+    run_state_machine_as_test(Machine, settings=settings(max_examples=3, stateful_step_count=20))
     engine.dispose()

@@ -46,7 +46,7 @@ from twofa.stores.trail import EventRow
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import Connection, CursorResult, Dialect, Row, Select, Table
+    from sqlalchemy import Connection, CursorResult, Dialect, Select, Table
 
     from twofa.stores.protocol import Change
 
@@ -92,7 +92,7 @@ class Family:
         if _may_be_open(connection):
             _run(connection, "COMMIT")
 
-    def load(self, connection: Connection, user_id: str) -> Row[tuple[str, str]] | None:
+    def load(self, connection: Connection, user_id: str) -> Sequence[str] | None:
         """Return a record's version and document, on a fresh connection."""
         return connection.execute(self._select, {"whose": user_id}).first()
 
@@ -130,7 +130,7 @@ _Kind = Literal["create", "update", "delete", "nothing"]
 class _Written:
     """A statement in the database's own words, written once: writing it for each login took a third of its time."""
 
-    def __init__(self, statement: Select[Any], dialect: Dialect) -> None:
+    def __init__(self, statement: Any, dialect: Dialect) -> None:
         self._statement = statement
         compiled = statement.compile(dialect=dialect)
         self._text, self._fixed = compiled.string, compiled.params
@@ -160,7 +160,7 @@ class PostgreSQL(Family):
         self._written_select = _Written(self._select, dialect)
 
     @override
-    def load(self, connection: Connection, user_id: str) -> Row[tuple[str, str]] | None:
+    def load(self, connection: Connection, user_id: str) -> Sequence[str] | None:
         return self._written_select.run(connection, {"whose": user_id}).first()
 
     @override
