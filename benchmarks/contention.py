@@ -31,7 +31,7 @@ from twofa.stores import SQLiteStore
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from twofa import Store
+    from twofa import Store, TwoFactor
 
 CLIENTS = 64
 LONGEST_ANSWER = 5.0
@@ -91,20 +91,17 @@ def open_bare(place: str, user_id: str, stack: ExitStack) -> Callable[[], bool]:
     return server.update
 
 
-def client(task: Task, number: int, store: Store | None, stack: ExitStack) -> Callable[[], object]:
+def client(
+    task: Task, number: int, store: Store | None, face: TwoFactor | None, stack: ExitStack
+) -> Callable[[], object]:
     """Return what one client does over and over."""
     user_id = f"user-{number}" if "own" in task.scene else "user-0"
     if store is None:
         return open_bare(task.place, user_id, stack)
+    if face is not None:
+        return lambda: face.begin_setup("new-user", account_name="alice@example.com")
     account = Account(store, user_id)
-
-    def sign_in_next() -> None:
-        account.sign_in(account.now + 30, PHONE.code(account.now + 30))
-
-    def begin_setup() -> None:
-        account.two_factor.begin_setup("new-user", account_name="alice@example.com")
-
-    return sign_in_next if task.scene == "own user" else begin_setup
+    return lambda: account.sign_in(account.now + 30, PHONE.code(account.now + 30))
 
 
 def repeat(call: Callable[[], object], seconds: float) -> Count:
@@ -127,7 +124,9 @@ def work(task: Task, shared: Shared) -> None:
     """Be one process: a thread for each of its clients."""
     with ExitStack() as stack:
         store = None if task.scene.startswith("bare") else store_at(task.place, len(task.clients), stack)
-        calls = [client(task, number, store, stack) for number in task.clients]
+        # One face for all of its clients, as an application has it.
+        face = Account(store, "user-0").two_factor if store is not None and task.scene == "one user" else None
+        calls = [client(task, number, store, face, stack) for number in task.clients]
 
         def run(call: Callable[[], object]) -> None:
             shared.start.wait()

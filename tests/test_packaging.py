@@ -19,7 +19,7 @@ MODULES = sorted(module.name for module in pkgutil.walk_packages([str(PACKAGE)],
 
 LAYERS = [
     {"errors", "entropy", "values"},
-    {"policy", "throttle", "proofs", "events", "shapes", "jobs"},
+    {"policy", "throttle", "turns", "proofs", "events", "shapes", "jobs"},
     {"otp", "recovery", "sealing", "stores.protocol", "stores.trail"},
     {"state", "hashing", "key_uri", "qr", "stores.memory", "stores.threaded", "stores.sqlite"},
     {"machine", "stores"},

@@ -11,6 +11,7 @@ from twofa.policy import Policy
 from twofa.proofs import recognised
 from twofa.run import ROUNDS, said
 from twofa.sealing import KeyRing
+from twofa.turns import AsyncPlace, Turns
 from twofa.values import Hidden, expected
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class AsyncTwoFactor:
         del keys
         self._core = Core(ring, issuer, Policy() if policy is None else policy, clock, namespace)
         self._on_event = on_event
+        self._turns = Turns()
         self._run_blocking = run_blocking
 
     async def begin_setup(
@@ -151,15 +153,24 @@ class AsyncTwoFactor:
         return await self._carry_out(self._core.reseal(user_id))
 
     async def _carry_out(self, run: Run[T]) -> T:
-        for _ in range(ROUNDS):
-            turn = run.next(await self._store.load(run.user_id))
-            if turn.change is not None and not await self._swap(run, turn.change):
-                continue
-            for event in turn.events:
-                await self._tell(event)
-            if turn.job is None:
-                return turn.result()
-            run.resume(await self._run_blocking(turn.job.run))
+        place = AsyncPlace(self._turns, run.user_id)
+        try:
+            if self._turns.contended(run.user_id) and place.join():
+                await place.wait()
+            for _ in range(ROUNDS):
+                turn = run.next(await self._store.load(run.user_id))
+                if turn.change is not None and not await self._swap(run, turn.change):
+                    if place.join() and not await self._landed(run):
+                        await place.wait()
+                    continue
+                place.leave()
+                for event in turn.events:
+                    await self._tell(event)
+                if turn.job is None:
+                    return turn.result()
+                run.resume(await self._run_blocking(turn.job.run))
+        finally:
+            place.leave()
         raise StoreContention
 
     async def _swap(self, run: Run[T], change: Change) -> bool:

@@ -11,6 +11,7 @@ from twofa.policy import Policy
 from twofa.proofs import recognised
 from twofa.run import ROUNDS, said
 from twofa.sealing import KeyRing
+from twofa.turns import Place, Turns
 from twofa.values import Hidden, expected
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class TwoFactor:
         del keys
         self._core = Core(ring, issuer, Policy() if policy is None else policy, clock, namespace)
         self._on_event = on_event
+        self._turns = Turns()
 
     def begin_setup(
         self,
@@ -182,15 +184,25 @@ class TwoFactor:
         return self._carry_out(self._core.reseal(user_id))
 
     def _carry_out(self, run: Run[T]) -> T:
-        for _ in range(ROUNDS):
-            turn = run.next(self._store.load(run.user_id))
-            if turn.change is not None and not self._swap(run, turn.change):
-                continue
-            for event in turn.events:
-                self._tell(event)
-            if turn.job is None:
-                return turn.result()
-            run.resume(turn.job.run())
+        place = Place(self._turns, run.user_id)
+        try:
+            if self._turns.contended(run.user_id) and place.join():
+                place.wait()
+            for _ in range(ROUNDS):
+                turn = run.next(self._store.load(run.user_id))
+                if turn.change is not None and not self._swap(run, turn.change):
+                    # The "no" may be a lost reply: of that a record tells for as long as few others have written.
+                    if place.join() and not self._landed(run):
+                        place.wait()
+                    continue
+                place.leave()
+                for event in turn.events:
+                    self._tell(event)
+                if turn.job is None:
+                    return turn.result()
+                run.resume(turn.job.run())
+        finally:
+            place.leave()
         raise StoreContention
 
     def _swap(self, run: Run[T], change: Change) -> bool:
