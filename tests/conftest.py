@@ -19,6 +19,11 @@ def world(request: pytest.FixtureRequest) -> World:
     return World(request.param)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the tests that share a server: each group runs in one process, and would be the last to end."""
+    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail in CI on any skip: what could not be had there has to be installed there."""
     if _skips_that_fail(session.config) and session.exitstatus == pytest.ExitCode.OK:

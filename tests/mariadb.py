@@ -83,7 +83,8 @@ class OwnMariaDB(MariaDB):
                 "or set TWOFA_TEST_MARIADB_URL"
             )
         self._home = Path(tempfile.mkdtemp(prefix="twofa-mariadb-"))
-        identity: dict[str, Any] = {"cwd": self._home}
+        # A server that starts removes the temporary tables of every other one that has the same folder for them.
+        identity: dict[str, Any] = {"cwd": self._home, "env": {**os.environ, "TMPDIR": str(self._home)}}
         if os.name == "posix" and os.geteuid() == 0:
             import pwd  # not on Windows
 

@@ -520,7 +520,7 @@ PLANTED: dict[str, tuple[Any, ...]] = {
             aio.AsyncTwoFactor,
             "_carry_out",
             "if turn.change is not None",
-            "[await self._tell(event) for event in turn.events]\n        if turn.change is not None",
+            "[await self._tell(event) for event in turn.events]\n            if turn.change is not None",
         ),
     ),
     "a TOTP code is not spent": (

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-RUNS = 100
+RUNS = 25
+"""How often a right store is held to each law here. A hundred times were tried, without a false alarm."""
 
 
 class Laws(
@@ -201,7 +202,7 @@ def test_every_law_can_fail() -> None:
 
 
 @pytest.mark.parametrize("law", sorted(set(LAWS) - {IN_PROCESSES}))
-def test_a_right_store_passes_a_hundred_times(law: str) -> None:
+def test_a_right_store_passes_every_time(law: str) -> None:
     """No law raises a false alarm, however often it is tried."""
     for _ in range(RUNS):
         obey(Laws(), law)

@@ -236,3 +236,11 @@ def test_what_is_remembered_hides_itself(part: object) -> None:
     """P11: no part of a state shows its secret in a repr."""
     assert CANARY not in repr(part)
     assert repr(part).startswith(f"{type(part).__name__}(")
+
+
+def test_parts_are_compared_by_content() -> None:
+    """Two parts with the same content are equal and have one hash; of another content or kind, they are not."""
+    other = KEY.changed()
+    assert (other, hash(other)) == (KEY, hash(KEY))
+    assert KEY.changed(digits=8) != KEY
+    assert KEY != KEY.content()

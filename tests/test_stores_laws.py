@@ -137,10 +137,11 @@ class ThreadedMachine(AsyncStoreMachine):
 
 
 TestMemoryMachine = MemoryMachine.TestCase
+TestMemoryMachine.settings = settings(max_examples=40)
 TestSQLiteMachine = SQLiteMachine.TestCase
-TestSQLiteMachine.settings = settings(max_examples=50)
+TestSQLiteMachine.settings = settings(max_examples=20)
 TestThreadedMachine = ThreadedMachine.TestCase
-TestThreadedMachine.settings = settings(max_examples=10)
+TestThreadedMachine.settings = settings(max_examples=5)
 
 
 def open_threaded(path: str) -> ThreadedStore:
