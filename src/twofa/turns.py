@@ -9,19 +9,15 @@ store alone decides who wins.
 from __future__ import annotations
 
 import os
-import threading
 from collections import deque
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import threading
     from asyncio import AbstractEventLoop, Future
 
 PATIENCE = 2.0
 """Seconds after which a call goes on out of turn: what is in front of it may hang in its database."""
-
-
-class _Waiting(Protocol):
-    def wake(self) -> None: ...
 
 
 class Turns:
@@ -31,15 +27,17 @@ class Turns:
         self._start()
 
     def _start(self) -> None:
+        import threading  # `import twofa` is cheaper without
+
         self._process = os.getpid()
         self._lock = threading.Lock()
-        self._lines: dict[str, deque[_Waiting]] = {}
+        self._lines: dict[str, deque[Place | AsyncPlace]] = {}
 
     def contended(self, user_id: str) -> bool:
         """Return whether a call on this user was overtaken, and has not come to its end."""
         return user_id in self._lines
 
-    def join(self, user_id: str, waiting: _Waiting) -> bool:
+    def join(self, user_id: str, waiting: Place | AsyncPlace) -> bool:
         """Stand in line; return whether it is this one's turn at once."""
         if self._process != os.getpid():  # those in the line, and who holds the lock, are the parent's
             self._start()
@@ -48,7 +46,7 @@ class Turns:
             line.append(waiting)
             return line[0] is waiting
 
-    def leave(self, user_id: str, waiting: _Waiting) -> None:
+    def leave(self, user_id: str, waiting: Place | AsyncPlace) -> None:
         """Let the next one go on."""
         with self._lock:
             line = self._lines.get(user_id, deque())
@@ -73,6 +71,8 @@ class Place:
         """Stand in line when a swap is lost for the first time; return whether there is someone to wait for."""
         if self._go is not None:
             return False
+        import threading  # loaded already, where threads overtake each other
+
         self._go = threading.Event()
         return not self._turns.join(self._user_id, self)
 
