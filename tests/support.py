@@ -9,6 +9,7 @@ import pyotp
 
 from twofa import AsyncTwoFactor, KeyRing, Policy, TwoFactor, Verification
 from twofa.stores import MemoryStore, ThreadedStore
+from twofa.testing import FOR_TESTS_ONLY, Clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,22 +21,8 @@ ACCOUNT = "alice@example.com"
 KEY = "T2ZmaWNpYWwgdGVzdCBrZXksIDMyIGJ5dGVzIGxvbmc"
 OTHER_KEY = "QW5vdGhlciB0ZXN0IGtleSBvZiAzMiBieXRlcywgb2s"
 
-FAST = Policy(recovery_code_length=24)
+FAST = FOR_TESTS_ONLY
 """Codes of 115 bits, which need no slow hash: for tests that are not about hashing."""
-
-
-class Clock:
-    """Unix time that stands still until it is moved."""
-
-    def __init__(self, now: int = 1_800_000_000) -> None:
-        self.now = now
-
-    def __call__(self) -> float:
-        return self.now
-
-    def advance(self, seconds: int) -> None:
-        """Move by that many seconds, backwards if negative."""
-        self.now += seconds
 
 
 class Phone:

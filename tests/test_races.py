@@ -7,11 +7,9 @@ each round. What depends on the order of two calls alone is tried in every order
 from __future__ import annotations
 
 import multiprocessing
-import sys
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -37,10 +35,11 @@ from twofa.recovery import Scheme
 from twofa.run import close_record, open_record
 from twofa.state import Key
 from twofa.stores import MemoryStore, SQLiteStore
+from twofa.testing.racing import restless_threads
 from twofa.values import utc
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from multiprocessing.connection import Connection
     from multiprocessing.synchronize import Barrier
     from pathlib import Path
@@ -51,17 +50,6 @@ ROUNDS = 200
 THREADS = 32
 PROCESSES = 8
 NOW = Clock().now
-
-
-@contextmanager
-def restless_threads() -> Iterator[None]:
-    """Make the interpreter switch threads as often as it can."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(before)
 
 
 def all_at_once(pool: ThreadPoolExecutor, calls: Sequence[Callable[[], Any]]) -> list[Any]:
