@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from measure import NOW, SECRET
 
 from twofa import TOTP, Change, KeyRing, Policy, TwoFactor
+from twofa._engine.attempt import close_record
+from twofa._record.recovery import ALPHABET, Scheme, pack
+from twofa._record.state import Authenticator, Key, RecoverySet, State
 from twofa.errors import InvalidCode, Throttled
-from twofa.recovery import ALPHABET, Scheme, pack
-from twofa.run import close_record
-from twofa.state import Authenticator, Key, RecoverySet, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,7 +6,6 @@ import os
 
 import hypothesis
 import pytest
-
 from support import World
 
 hypothesis.settings.register_profile("twofa", derandomize=True, deadline=None, database=None)

@@ -11,7 +11,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias
 
-from twofa.values import Value
+from twofa._values import Value
 
 if TYPE_CHECKING:
     import logging

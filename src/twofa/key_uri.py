@@ -12,9 +12,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, cast
 
+from twofa._values import Hidden, Value
 from twofa.errors import InvalidKeyUri, InvalidSecret, PolicyError
 from twofa.otp import TOTP
-from twofa.values import Hidden, Value
 
 if TYPE_CHECKING:
     from twofa.policy import Algorithm

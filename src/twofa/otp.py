@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, get_args
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.hmac import HMAC
 
-from twofa import entropy
+from twofa import _entropy
+from twofa._values import Value
 from twofa.errors import InvalidSecret, PolicyError
 from twofa.policy import Algorithm
-from twofa.values import Value
 
 if TYPE_CHECKING:
     from typing import Self
@@ -117,7 +117,7 @@ class TOTP(Value):
         if algorithm not in _ALGORITHMS:
             raise _unknown_algorithm()
         length = _HASHES[algorithm].digest_size
-        return cls(entropy.random_bytes(length), algorithm=algorithm, digits=digits, period=period)
+        return cls(_entropy.random_bytes(length), algorithm=algorithm, digits=digits, period=period)
 
     @classmethod
     def from_uri(cls, uri: str) -> TOTP:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
+from twofa._values import Value
 from twofa.errors import PolicyError
-from twofa.values import Value
 
 __all__ = ["Argon2id", "Policy", "Scrypt", "Throttle"]
 

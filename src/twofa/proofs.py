@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from twofa.values import Unexpected, Value, expected, storable
+from twofa._values import Unexpected, Value, expected, storable
 
 __all__ = ["ByCode", "ByRecoveryCode", "ByVerification", "Proof", "Vouched"]
 

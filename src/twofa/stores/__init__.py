@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from twofa.stores.memory import MemoryStore
     from twofa.stores.redis import AsyncRedisStore, RedisStore
     from twofa.stores.sqlalchemy import AsyncSQLAlchemyStore, SQLAlchemyStore
-    from twofa.stores.sqlite import SQLiteStore
+    from twofa.stores.sqlite.store import SQLiteStore
     from twofa.stores.threaded import ThreadedStore
 
 __all__ = [

@@ -11,27 +11,27 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from twofa.testing.awaited import (
+    from twofa.testing.async_conformance import (
         AsyncListingConformance,
         AsyncOutboxConformance,
         AsyncStoreConformance,
         AsyncTrailConformance,
     )
-    from twofa.testing.cheap import FOR_TESTS_ONLY
+    from twofa.testing.cheap_policy import FOR_TESTS_ONLY
     from twofa.testing.clock import Clock
-    from twofa.testing.host_laws import (
+    from twofa.testing.host_conformance import (
         AsyncFailureConformance,
         AsyncHostTransactionConformance,
         FailureConformance,
         HostTransactionConformance,
     )
-    from twofa.testing.laws import StoreConformance
-    from twofa.testing.listing_laws import ListingConformance
-    from twofa.testing.machine import AsyncStoreMachine, StoreMachine
-    from twofa.testing.outbox_laws import OutboxConformance
+    from twofa.testing.listing_conformance import ListingConformance
+    from twofa.testing.outbox_conformance import OutboxConformance
     from twofa.testing.phone import Phone
-    from twofa.testing.process_laws import AsyncProcessConformance, ProcessConformance
-    from twofa.testing.trail_laws import TrailConformance
+    from twofa.testing.process_conformance import AsyncProcessConformance, ProcessConformance
+    from twofa.testing.store_conformance import StoreConformance
+    from twofa.testing.store_machine import AsyncStoreMachine, StoreMachine
+    from twofa.testing.trail_conformance import TrailConformance
 
 __all__ = [
     "FOR_TESTS_ONLY",
@@ -55,24 +55,24 @@ __all__ = [
     "TrailConformance",
 ]
 
-_PLAIN = {"FOR_TESTS_ONLY": "cheap", "Clock": "clock", "Phone": "phone"}
+_PLAIN = {"FOR_TESTS_ONLY": "cheap_policy", "Clock": "clock", "Phone": "phone"}
 _LAWS = {
-    "AsyncFailureConformance": "host_laws",
-    "AsyncHostTransactionConformance": "host_laws",
-    "AsyncListingConformance": "awaited",
-    "AsyncOutboxConformance": "awaited",
-    "AsyncProcessConformance": "process_laws",
-    "AsyncStoreConformance": "awaited",
-    "AsyncStoreMachine": "machine",
-    "AsyncTrailConformance": "awaited",
-    "FailureConformance": "host_laws",
-    "HostTransactionConformance": "host_laws",
-    "ListingConformance": "listing_laws",
-    "OutboxConformance": "outbox_laws",
-    "ProcessConformance": "process_laws",
-    "StoreConformance": "laws",
-    "StoreMachine": "machine",
-    "TrailConformance": "trail_laws",
+    "AsyncFailureConformance": "host_conformance",
+    "AsyncHostTransactionConformance": "host_conformance",
+    "AsyncListingConformance": "async_conformance",
+    "AsyncOutboxConformance": "async_conformance",
+    "AsyncProcessConformance": "process_conformance",
+    "AsyncStoreConformance": "async_conformance",
+    "AsyncStoreMachine": "store_machine",
+    "AsyncTrailConformance": "async_conformance",
+    "FailureConformance": "host_conformance",
+    "HostTransactionConformance": "host_conformance",
+    "ListingConformance": "listing_conformance",
+    "OutboxConformance": "outbox_conformance",
+    "ProcessConformance": "process_conformance",
+    "StoreConformance": "store_conformance",
+    "StoreMachine": "store_machine",
+    "TrailConformance": "trail_conformance",
 }
 
 

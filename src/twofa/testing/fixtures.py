@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from twofa.sealing import KeyRing
-from twofa.service import TwoFactor
+from twofa._record.sealing import KeyRing
+from twofa.blocking import TwoFactor
 from twofa.stores.memory import MemoryStore
-from twofa.testing.cheap import FOR_TESTS_ONLY
+from twofa.testing.cheap_policy import FOR_TESTS_ONLY
 from twofa.testing.clock import Clock
 from twofa.testing.phone import Phone
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from twofa.events import Event
-    from twofa.shapes import RecoveryCodes
+    from twofa.results import RecoveryCodes
     from twofa.stores.protocol import Store
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from twofa.stores.redis.talk import Command
+from twofa.stores.redis.commands import Command
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from twofa.stores.redis.talk import Talk
+    from twofa.stores.redis.commands import Talk
 
 _OLDEST = 7
 """The first version whose scripts can say `#!lua`."""

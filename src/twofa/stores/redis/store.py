@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from typing_extensions import override
 
 from twofa.stores.protocol import AsyncStore, Store
-from twofa.stores.redis import talk
+from twofa.stores.redis import commands
 from twofa.stores.redis.clients import ask, check_client
-from twofa.stores.redis.talk import Keys
+from twofa.stores.redis.commands import Keys
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from twofa.events import Event
     from twofa.stores.protocol import Change, OutboxEntry, Stored
     from twofa.stores.redis.clients import AsyncClient, Client
-    from twofa.stores.redis.talk import Command, Talk
+    from twofa.stores.redis.commands import Command, Talk
 
 T = TypeVar("T")
 
@@ -48,15 +48,15 @@ class RedisStore(Store):
 
     @override
     def load(self, user_id: str) -> Stored | None:
-        return self._hold(talk.load(self._keys, user_id))
+        return self._hold(commands.load(self._keys, user_id))
 
     @override
     def swap(self, user_id: str, change: Change) -> bool:
-        return self._hold(talk.swap(self._keys, user_id, change))
+        return self._hold(commands.swap(self._keys, user_id, change))
 
     def events(self, user_id: str) -> tuple[Event, ...]:
         """Return the user's events, oldest first."""
-        return self._hold(talk.events(self._keys, user_id))
+        return self._hold(commands.events(self._keys, user_id))
 
     def events_after(self, cursor: str = "", limit: int = 100) -> tuple[OutboxEntry, ...]:
         """Return up to `limit` events of all users that stand after `cursor`, in the order of their swaps.
@@ -64,18 +64,18 @@ class RedisStore(Store):
         On a cluster the order of two swaps on different nodes is told by the clocks of these nodes. A cursor has up to
         560 characters. Raises `ValueError` for a cursor that no `events_after` gave.
         """
-        return self._hold(talk.events_after(self._keys, cursor, limit))
+        return self._hold(commands.events_after(self._keys, cursor, limit))
 
     def prune_events(self, before: datetime) -> int:
         """Erase every event earlier than `before` (an aware datetime), delivered or not; return how many there were.
 
         Looks at every event there is, a few hundred at a time. Raises `ValueError` for a datetime without a time zone.
         """
-        return self._hold(talk.prune_events(self._keys, before))
+        return self._hold(commands.prune_events(self._keys, before))
 
     def user_ids(self, after: str = "", limit: int = 100) -> tuple[str, ...]:
         """Return up to `limit` user ids greater than `after`, in the order of their bytes."""
-        return self._hold(talk.user_ids(self._keys, after, limit))
+        return self._hold(commands.user_ids(self._keys, after, limit))
 
     def _hold(self, conversation: Talk[T]) -> T:
         reply: Any = None
@@ -118,27 +118,27 @@ class AsyncRedisStore(AsyncStore):
 
     @override
     async def load(self, user_id: str) -> Stored | None:
-        return await self._hold(talk.load(self._keys, user_id))
+        return await self._hold(commands.load(self._keys, user_id))
 
     @override
     async def swap(self, user_id: str, change: Change) -> bool:
-        return await self._hold(talk.swap(self._keys, user_id, change))
+        return await self._hold(commands.swap(self._keys, user_id, change))
 
     async def events(self, user_id: str) -> tuple[Event, ...]:
         """As `RedisStore.events`."""
-        return await self._hold(talk.events(self._keys, user_id))
+        return await self._hold(commands.events(self._keys, user_id))
 
     async def events_after(self, cursor: str = "", limit: int = 100) -> tuple[OutboxEntry, ...]:
         """As `RedisStore.events_after`."""
-        return await self._hold(talk.events_after(self._keys, cursor, limit))
+        return await self._hold(commands.events_after(self._keys, cursor, limit))
 
     async def prune_events(self, before: datetime) -> int:
         """As `RedisStore.prune_events`."""
-        return await self._hold(talk.prune_events(self._keys, before))
+        return await self._hold(commands.prune_events(self._keys, before))
 
     async def user_ids(self, after: str = "", limit: int = 100) -> tuple[str, ...]:
         """As `RedisStore.user_ids`."""
-        return await self._hold(talk.user_ids(self._keys, after, limit))
+        return await self._hold(commands.user_ids(self._keys, after, limit))
 
     async def _hold(self, conversation: Talk[T]) -> T:
         await self._ask()

@@ -16,7 +16,7 @@ from sqlalchemy.pool import SingletonThreadPool, StaticPool
 from typing_extensions import override
 
 from twofa.stores.protocol import AsyncStore, OutboxEntry, Store, Stored
-from twofa.stores.sqlalchemy.families import family_of
+from twofa.stores.sqlalchemy.dialects import family_of
 from twofa.stores.trail import EventRow, number_of, seconds_of
 
 if TYPE_CHECKING:

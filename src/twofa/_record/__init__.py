@@ -1,0 +1,1 @@
+"""What is remembered of a user: the state, its counters and codes, and the seal around them."""

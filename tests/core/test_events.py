@@ -1,0 +1,463 @@
+"""The events: their vocabulary, their way into the log, and which of them each call leaves behind."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import pytest
+from support import ACCOUNT, FAST, USER, World
+
+from twofa import (
+    ByCode,
+    ByRecoveryCode,
+    ByVerification,
+    Change,
+    Event,
+    EventKind,
+    KeyRing,
+    Policy,
+    Stored,
+    Throttle,
+    Vouched,
+)
+from twofa.errors import InvalidCode, TwoFactorError
+from twofa.events import log_event, log_listener_failure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from twofa import Setup
+    from twofa.proofs import Proof
+
+NOON = datetime(2027, 1, 15, 12, tzinfo=UTC)
+CAROL = Vouched(by="support:carol", reason="identity checked, ticket 4711")
+
+OWASP_VOCABULARY = {
+    # of the OWASP Logging Vocabulary Cheat Sheet, those that fit a second factor
+    "authn_login_fail",
+    "authn_login_lock",
+    "authn_login_success",
+    "authn_token_created",
+    "authn_token_expired",
+    "authn_token_reuse",
+    "authn_token_revoked",
+    "crypt_decrypt_fail",
+    "excess_rate_limit_exceeded",
+    "input_validation_fail",
+    "sequence_fail",
+    "user_deleted",
+    "user_updated",
+}
+ALARMING = {
+    EventKind.AUTHENTICATOR_BLOCKED,
+    EventKind.CODE_REJECTED,
+    EventKind.CODE_REUSED,
+    EventKind.RECORD_REFUSED,
+    EventKind.RECOVERY_CODES_BLOCKED,
+    EventKind.THROTTLED,
+}
+
+
+# --- the values ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", EventKind)
+def test_every_kind_has_an_owasp_name(kind: EventKind) -> None:
+    """No kind is without a name in OWASP's vocabulary, and no name is made up."""
+    assert kind.owasp in OWASP_VOCABULARY
+
+
+def test_kinds_are_stable_words() -> None:
+    """A kind is its own lower-case name as a string, which stores and hosts rely on."""
+    assert all(kind.name.lower() == kind.value == str(kind) for kind in EventKind)
+    assert 20 == len(EventKind)
+
+
+def test_events_are_compared_and_hashed_by_content() -> None:
+    """Each field counts for equality; equal events are one in a set."""
+    fields: dict[str, Any] = {
+        "kind": EventKind.CODE_REJECTED,
+        "user_id": "u",
+        "at": NOON,
+        "source": "s",
+        "detail": {"a": 1},
+    }
+    event = Event(**fields)
+    changes: list[dict[str, Any]] = [
+        {"kind": EventKind.CODE_REUSED},
+        {"user_id": "v"},
+        {"at": NOON + timedelta(seconds=1)},
+        {"source": None},
+        {"detail": {"a": 2}},
+        {"detail": {}},
+    ]
+    others = [Event(**fields | changed) for changed in changes]
+
+    assert event == Event(**fields)
+    assert 1 == len({event, Event(**fields)})
+    assert 7 == len({event, *others})
+
+
+@pytest.mark.parametrize("detail", [None, {}, {"remaining": 3, "reason": "x", "flag": True, "nothing": None}])
+def test_events_survive_pickling(detail: Any) -> None:
+    """An event that goes through a queue comes back the same, of the same kind, and as unchangeable."""
+    event = Event(EventKind.RECOVERY_CODES_LOW, "u", NOON, source="s", detail=detail)
+    revived = pickle.loads(pickle.dumps(event))
+
+    assert event == revived
+    assert EventKind.RECOVERY_CODES_LOW is revived.kind
+    assert isinstance(revived.detail, MappingProxyType)
+
+
+def test_the_detail_cannot_be_changed() -> None:
+    """Neither through the event nor through the mapping that it was made from."""
+    given: dict[str, Any] = {"remaining": 3}
+    event = Event(EventKind.RECOVERY_CODES_LOW, "u", NOON, detail=given)
+    given["remaining"] = 10
+
+    assert {"remaining": 3} == event.detail
+    with pytest.raises(TypeError):
+        event.detail["remaining"] = 10  # type: ignore[index]  # that it cannot be set is the point
+
+
+# --- the log -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", EventKind)
+def test_what_may_be_an_attack_is_a_warning(kind: EventKind, caplog: pytest.LogCaptureFixture) -> None:
+    """Each event is one record of the logger `twofa`: a warning where someone may be guessing, else for information."""
+    event = Event(kind, "u", NOON, source="192.0.2.1", detail={"remaining": 3})
+    with caplog.at_level(logging.INFO, "twofa"):
+        log_event(event)
+
+    [record] = caplog.records
+    assert ("twofa", logging.WARNING if kind in ALARMING else logging.INFO) == (record.name, record.levelno)
+    assert f"{kind.value} user='u' source='192.0.2.1' {{'remaining': 3}}" == record.getMessage()
+    assert event == record.__dict__["twofa_event"]
+
+
+def test_a_voucher_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    """ASVS 5.0 6.4.4: what was done on the host's word stands out in the log, whatever it was."""
+    with caplog.at_level(logging.INFO, "twofa"):
+        log_event(Event(EventKind.DISABLED, "u", NOON, detail={"proof": "vouched", "by": "carol"}))
+        log_event(Event(EventKind.DISABLED, "u", NOON, detail={"proof": "totp"}))
+
+    assert [logging.WARNING, logging.INFO] == [record.levelno for record in caplog.records]
+
+
+def test_a_log_that_is_off_costs_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """Below the logger's level nothing is recorded."""
+    with caplog.at_level(logging.ERROR, "twofa"):
+        log_event(Event(EventKind.CODE_ACCEPTED, "u", NOON))
+        log_event(Event(EventKind.CODE_REJECTED, "u", NOON))
+
+    assert [] == caplog.records
+
+
+HOSTILE = "mallory\r\n2027-01-15 code_accepted user='alice'\x1b[2J\u2028\u202e\x00\ud800"
+
+
+@pytest.mark.parametrize("field", ["user_id", "source", "detail"])
+def test_no_line_can_be_forged(field: str, caplog: pytest.LogCaptureFixture) -> None:
+    """ASVS 5.0 16.4.1: line breaks, terminal codes and marks of direction arrive escaped, on one line."""
+    fields: dict[str, Any] = {"user_id": "u", "source": None, "detail": None}
+    fields[field] = {"reason": HOSTILE} if field == "detail" else HOSTILE
+    with caplog.at_level(logging.INFO, "twofa"):
+        log_event(Event(EventKind.DISABLED, at=NOON, **fields))
+        try:
+            raise RuntimeError("listener")
+        except RuntimeError:
+            log_listener_failure(Event(EventKind.DISABLED, at=NOON, **fields))
+
+    for message in (record.getMessage() for record in caplog.records):
+        assert message.isprintable()
+        assert message.encode("utf-8")
+        assert field == "source" or message.startswith(("disabled user=", "the listener failed on disabled"))
+
+
+# --- the listener --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["blocking", "awaiting"])
+def test_a_listener_never_changes_the_outcome(kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Its exceptions are logged with their cause; what succeeded succeeds, what was refused is refused."""
+
+    def broken(_event: Event) -> None:
+        raise RuntimeError("the mail server is down")
+
+    world = World(kind)
+    world.face = world.new_face(on_event=broken)
+    phone, codes = world.enrol()
+
+    assert 10 == len(codes)
+    assert "totp" == world.login(phone).method
+    with pytest.raises(TwoFactorError) as refusal:
+        world.face.verify(USER, phone.wrong_code())
+    assert "invalid_code" == refusal.value.code
+    failures = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert 5 == len(failures)
+    assert all("the mail server is down" in str(record.exc_info) for record in failures)
+
+
+@pytest.mark.parametrize("kind", ["blocking", "awaiting"])
+def test_without_a_listener_events_are_only_logged(kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A host that listens to nothing still finds everything in its log."""
+    world = World(kind)
+    world.face = world.new_face(on_event=None)
+    with caplog.at_level(logging.INFO, "twofa"):
+        world.enrol()
+
+    assert ["setup_begun", "authenticator_confirmed", "recovery_codes_issued"] == [
+        record.__dict__["twofa_event"].kind for record in caplog.records
+    ]
+
+
+def test_a_coroutine_function_may_listen() -> None:
+    """On the async face the listener is awaited."""
+    heard = []
+
+    async def listener(event: Event) -> None:
+        heard.append(str(event.kind))
+
+    world = World("awaiting")
+    world.face = world.new_face(on_event=listener)
+    world.begin()
+
+    assert ["setup_begun"] == heard
+
+
+# --- which events each call leaves ---------------------------------------------------------------------------------
+
+
+class Scene:
+    """An enrolled user of a face that blocks early, and what may happen before the call that is looked at."""
+
+    def __init__(self, kind: str) -> None:
+        self.world = World(kind)
+        self.world.face = self.world.new_face(Policy(recovery_code_length=24, throttle=Throttle(block_after=7)))
+        self.face = self.world.face
+        self.phone, self.codes = self.world.enrol()
+        self.setup: Setup | None = None
+
+    def wait(self, seconds: int) -> Scene:
+        self.world.clock.advance(seconds)
+        return self
+
+    def wrong(self, times: int) -> Scene:
+        for _ in range(times):
+            with pytest.raises(InvalidCode):
+                self.face.verify(USER, self.phone.wrong_code())
+        return self
+
+    def wrong_recovery(self, times: int) -> Scene:
+        for _ in range(times):
+            with pytest.raises(InvalidCode):
+                self.face.redeem_recovery_code(USER, "0" * 24)
+        return self
+
+    def spend(self, count: int) -> Scene:
+        for code in self.codes[:count]:
+            self.face.redeem_recovery_code(USER, code)
+        return self
+
+    def begin(self, *, wrong: int = 0) -> Scene:
+        self.setup = self.world.begin(proof=CAROL)
+        for _ in range(wrong):
+            with pytest.raises(InvalidCode):
+                self.confirm("wrong")
+        return self
+
+    def confirm(self, code: str = "right", handle: str | None = None) -> object:
+        assert self.setup is not None
+        phone = self.world.phone(self.setup)
+        typed = {"right": phone.code(), "wrong": phone.wrong_code()}.get(code, code)
+        return self.face.confirm_setup(USER, typed, handle=handle or self.setup.handle)
+
+    def show(self) -> object:
+        assert self.setup is not None
+        return self.world.begin(handle=self.setup.handle)
+
+    def reset_codes(self, proof: Proof) -> object:
+        return self.face.reset_recovery_codes(USER, proof=proof)
+
+    def reset_app(self) -> object:
+        return self.face.reset_authenticator(USER, account_name=ACCOUNT, proof=ByCode(self.phone.code()))
+
+    def damage(self) -> Scene:
+        stored = self.world.record()
+        assert stored is not None
+        assert self.world.store.swap(USER, Change(stored.version, Stored("f" * 32, stored.document[:-1])))
+        return self
+
+
+Act: TypeAlias = "Callable[[Scene], object]"
+
+
+def _nothing(_scene: Scene) -> None:
+    """Nothing happened before."""
+
+
+BRANCHES: dict[str, tuple[list[str], Act, Act]] = {
+    # what happens: the events that it leaves, what happened before, and the call that is looked at
+    "right code": (["code_accepted"], _nothing, lambda s: s.face.verify(USER, s.phone.code())),
+    "wrong code": (["code_rejected"], _nothing, lambda s: s.face.verify(USER, s.phone.wrong_code())),
+    "malformed code": (["code_malformed"], _nothing, lambda s: s.face.verify(USER, "junk")),
+    "reused code": (["code_reused"], lambda s: s.wait(-30), lambda s: s.face.verify(USER, s.phone.code())),
+    "wait": (["throttled"], lambda s: s.wrong(5), lambda s: s.face.verify(USER, s.phone.code())),
+    "last wrong code": (
+        ["code_rejected", "authenticator_blocked"],
+        lambda s: s.wrong(5).wait(30).wrong(1).wait(60),
+        lambda s: s.face.verify(USER, s.phone.wrong_code()),
+    ),
+    "stranger": (["refused"], _nothing, lambda s: s.face.verify("nobody", "123456")),
+    "damaged record": (["record_refused"], lambda s: s.damage(), lambda s: s.face.verify(USER, s.phone.code())),
+    "damaged record, looked at": (["record_refused"], lambda s: s.damage(), lambda s: s.face.status(USER)),
+    "damaged record, to reseal": (["record_refused"], lambda s: s.damage(), lambda s: s.face.reseal(USER)),
+    "right recovery code": (
+        ["recovery_code_used"],
+        _nothing,
+        lambda s: s.face.redeem_recovery_code(USER, s.codes[0]),
+    ),
+    "recovery code, three left": (
+        ["recovery_code_used", "recovery_codes_low"],
+        lambda s: s.spend(6),
+        lambda s: s.face.redeem_recovery_code(USER, s.codes[6]),
+    ),
+    "recovery code, none left": (
+        ["refused"],
+        lambda s: s.spend(10),
+        lambda s: s.face.redeem_recovery_code(USER, s.codes[0]),
+    ),
+    "wrong recovery code": (["code_rejected"], _nothing, lambda s: s.face.redeem_recovery_code(USER, "0" * 24)),
+    "recovery code of no slot": (["code_rejected"], _nothing, lambda s: s.face.redeem_recovery_code(USER, "Z" * 24)),
+    "malformed recovery code": (["code_malformed"], _nothing, lambda s: s.face.redeem_recovery_code(USER, "junk")),
+    "reused recovery code": (
+        ["code_reused"],
+        lambda s: s.spend(1),
+        lambda s: s.face.redeem_recovery_code(USER, s.codes[0]),
+    ),
+    "wait for a recovery code": (
+        ["throttled"],
+        lambda s: s.wrong_recovery(5),
+        lambda s: s.face.redeem_recovery_code(USER, s.codes[0]),
+    ),
+    "last wrong recovery code": (
+        ["code_rejected", "recovery_codes_blocked"],
+        lambda s: s.wrong_recovery(5).wait(30).wrong_recovery(1).wait(60),
+        lambda s: s.face.redeem_recovery_code(USER, "0" * 24),
+    ),
+    "begin": (["setup_begun"], _nothing, lambda s: s.world.begin("new")),
+    "begin by code": (
+        ["code_accepted", "setup_begun"],
+        _nothing,
+        lambda s: s.world.begin(proof=ByCode(s.phone.code())),
+    ),
+    "begin without proof": (["refused"], _nothing, lambda s: s.world.begin()),
+    "begin, live handle": ([], lambda s: s.begin(), lambda s: s.show()),
+    "confirm": (["authenticator_confirmed", "recovery_codes_issued"], lambda s: s.begin(), lambda s: s.confirm()),
+    "confirm, wrong code": (["setup_rejected"], lambda s: s.begin(), lambda s: s.confirm("wrong")),
+    "confirm, tenth wrong code": (
+        ["setup_rejected", "setup_cancelled"],
+        lambda s: s.begin(wrong=9),
+        lambda s: s.confirm("wrong"),
+    ),
+    "confirm, malformed code": (["code_malformed"], lambda s: s.begin(), lambda s: s.confirm("junk")),
+    "confirm, too late": (["setup_expired"], lambda s: s.begin().wait(600), lambda s: s.confirm()),
+    "confirm, wrong handle": (["refused"], lambda s: s.begin(), lambda s: s.confirm(handle="another session's")),
+    "cancel": (["setup_cancelled"], lambda s: s.begin(), lambda s: s.face.cancel_setup(USER)),
+    "cancel nothing": ([], _nothing, lambda s: s.face.cancel_setup(USER)),
+    "new recovery codes": (
+        ["code_accepted", "recovery_codes_issued"],
+        _nothing,
+        lambda s: s.reset_codes(ByCode(s.phone.code())),
+    ),
+    "new recovery codes by one of them": (
+        ["recovery_code_used", "recovery_codes_issued"],
+        _nothing,
+        lambda s: s.reset_codes(ByRecoveryCode(s.codes[0])),
+    ),
+    "new recovery codes, vouched": (["recovery_codes_issued"], _nothing, lambda s: s.reset_codes(CAROL)),
+    "new recovery codes, stale verification": (
+        ["refused"],
+        _nothing,
+        lambda s: s.reset_codes(ByVerification("stale")),
+    ),
+    "reset": (["code_accepted", "authenticator_reset"], _nothing, lambda s: s.reset_app()),
+    "reset without codes": (["refused"], lambda s: s.spend(10), lambda s: s.reset_app()),
+    "disable": (
+        ["code_accepted", "disabled"],
+        _nothing,
+        lambda s: s.face.disable(USER, proof=ByCode(s.phone.code())),
+    ),
+    "disable nothing": ([], _nothing, lambda s: s.face.disable("nobody", proof=CAROL)),
+    "disable what is pending": (
+        ["setup_cancelled"],
+        lambda s: s.world.begin("new"),
+        lambda s: s.face.disable("new", proof=CAROL),
+    ),
+    "forget": (["forgotten"], _nothing, lambda s: s.face.forget(USER, proof=CAROL)),
+    "status": ([], _nothing, lambda s: s.face.status(USER)),
+    "reseal": ([], _nothing, lambda s: s.face.reseal(USER)),
+}
+
+
+@pytest.mark.parametrize("kind", ["blocking", "awaiting"])
+@pytest.mark.parametrize("branch", BRANCHES)
+def test_every_branch_leaves_its_events(branch: str, kind: str) -> None:
+    """Each call tells its listener of exactly what happened: once, for its user, at its time."""
+    expected, happen, call = BRANCHES[branch]
+    scene = Scene(kind)
+    happen(scene)
+    before, reason = len(scene.world.events), ""
+    try:
+        call(scene)
+    except TwoFactorError as refusal:
+        reason = refusal.code
+    events = scene.world.events[before:]
+
+    assert expected == [str(event.kind) for event in events]
+    assert all(scene.world.clock.now == event.at.timestamp() for event in events)
+    assert all(event.user_id in {USER, "new", "nobody"} for event in events)
+    if expected == ["refused"]:
+        assert reason == events[0].detail["reason"]
+
+
+def test_the_branches_cover_every_kind() -> None:
+    """Every kind of event is left by some branch."""
+    assert set(EventKind) == {kind for expected, _, _ in BRANCHES.values() for kind in expected}
+
+
+@pytest.mark.parametrize(
+    ("source", "kept"), [(None, None), ("192.0.2.1", "192.0.2.1"), ("x" * 300, "x" * 256), ("a\0b", "a\ufffdb")]
+)
+def test_the_source_is_recorded(source: str | None, kept: str | None) -> None:
+    """What the host says of a request's origin is on its event, cut at 256 characters and free of NUL."""
+    world = World("blocking")
+    world.begin(source=source)
+
+    assert kept == world.events[-1].source
+
+
+def test_a_voucher_is_on_the_event() -> None:
+    """Who vouched and why is on record with what it allowed."""
+    world = World("blocking")
+    world.enrol()
+    world.face.disable(USER, proof=CAROL)
+
+    assert {"proof": "vouched", "by": CAROL.by, "reason": CAROL.reason} == world.events[-1].detail
+
+
+def test_an_unreadable_record_is_told_of() -> None:
+    """A record under a missing key is an event worth an alarm, with the error's code and no trace of the record."""
+    world = World("blocking", policy=FAST)
+    world.enrol()
+    stranger = world.new_face(keys=KeyRing(KeyRing.generate_key()))
+    with pytest.raises(TwoFactorError) as refusal:
+        stranger.verify(USER, "123456")
+
+    assert "unknown_key" == refusal.value.code
+    assert {"operation": "verify", "reason": "unknown_key"} == world.events[-1].detail

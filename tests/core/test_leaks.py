@@ -1,0 +1,1008 @@
+"""P11, nothing leaks: every public path is run while everything that could be seen of it is searched for its secrets.
+
+The list of paths is made from the public methods' own signatures, and a test fails where a method or an error of the
+library has no path. What counts as a secret is not a list of samples either: it is whatever was typed, whatever the
+library itself hides, every random number that becomes a key or a code, and what is inside the sealed record.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import inspect
+import logging
+import pickle
+import re
+import sqlite3
+import traceback
+from functools import cache
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+from support import ACCOUNT, KEY, OTHER_KEY, USER, CountingStore, World
+
+import twofa
+from twofa import (
+    TOTP,
+    Argon2id,
+    AsyncTwoFactor,
+    ByCode,
+    ByRecoveryCode,
+    ByVerification,
+    KeyRing,
+    Policy,
+    RecoveryCodes,
+    Setup,
+    Stored,
+    Throttle,
+    TwoFactor,
+    Verification,
+    Vouched,
+    errors,
+    hotp,
+    key_uri,
+    qr,
+)
+from twofa import _entropy as entropy
+from twofa._engine.attempt import open_record
+from twofa._engine.transitions import TABLE
+from twofa._record import recovery
+from twofa._record.recovery import ALPHABET, NewCodes
+from twofa._record.state import Authenticator, Key, Pending, Record, RecoverySet, State
+from twofa._values import Hidden, utc
+from twofa.errors import (
+    CodeReused,
+    InvalidCode,
+    InvalidKey,
+    InvalidKeyUri,
+    InvalidSecret,
+    MalformedCode,
+    NoSetup,
+    OutcomeUnknown,
+    PolicyError,
+    ProofRequired,
+    RecordDamaged,
+    RecoveryCodesExhausted,
+    ReenrolmentRequired,
+    SetupExpired,
+    StoreContention,
+    Throttled,
+    TwoFactorError,
+    UnknownKey,
+    UnsupportedRecord,
+)
+from twofa.key_uri import KeyUri
+from twofa.stores import SQLiteStore, ThreadedStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from support import Phone
+
+    from twofa import Change, Event, Store
+
+KINDS = ["blocking", "awaiting"]
+TESTS = str(Path(__file__).parent.parent)
+POLICY = Policy(digits=8, recovery_codes=3, recovery_code_length=24)
+"""Codes of eight digits, so that none is found in a number by chance. A secret takes 20 random bytes, a set 69 (and 48
+that are public salts)."""
+CAROL = Vouched(by="support:carol", reason="identity checked, ticket 4711")
+OLD_KEY = "VGhlIGtleSBiZWZvcmUgdGhlIGtleSwgMzIgYnl0ZXM"
+WRONG_RECOVERY_CODE = "ZZZZ-CANA-RYCA-NARY-CANA-RYZZ"
+"""Well formed, and in no set: its slot is beyond the tenth."""
+MALFORMED_CODE = "CANARY-97531"
+NO_HANDLE = "CANARY of no set-up"
+NO_TOKEN = "CANARY of no verification"
+PROOFS = (ByCode, ByRecoveryCode, ByVerification, Vouched)
+
+
+# --- what must not be seen -----------------------------------------------------------------------------------------
+
+
+@cache
+def _spellings(secret: str | bytes) -> frozenset[str]:
+    """The ways to write a secret down; what is shorter than a code is none."""
+    raw = secret if isinstance(secret, bytes) else secret.encode("utf-8", "replace")
+    texts = [repr(raw)[2:-1], raw.decode("latin-1"), raw.hex()]
+    encodings = [base64.b64encode(raw), base64.urlsafe_b64encode(raw)]
+    if isinstance(secret, str):
+        texts += [secret, repr(secret)[1:-1], secret.replace("-", "").replace(" ", "")]
+    else:
+        encodings += [base64.b32encode(raw)]
+    texts += [encoded.decode().rstrip("=") for encoded in encodings]
+    return frozenset(text for text in texts if len(text) >= 6 and not text.isspace())
+
+
+class Secrets:
+    """Collects, from the moment it is installed, whatever is secret."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._spelled: set[str] = set()
+        self.add(KEY, OTHER_KEY, OLD_KEY)
+        self.add(*(base64.urlsafe_b64decode(key + "=") for key in (KEY, OTHER_KEY, OLD_KEY)))
+        hide, draw = Hidden.__init__, entropy.random_bytes
+
+        def hiding(hidden: Hidden[Any], text: object) -> None:
+            self.add(text)
+            hide(hidden, text)
+
+        def drawing(length: int) -> bytes:
+            drawn = draw(length)
+            if (
+                length > 16 and length % 16
+            ):  # a secret or a set of codes; salts are none, and a secret token gets hidden
+                self.add(drawn, "".join(ALPHABET[byte & 31] for byte in drawn))
+            return drawn
+
+        monkeypatch.setattr(Hidden, "__init__", hiding)
+        monkeypatch.setattr(entropy, "random_bytes", drawing)
+
+    def add(self, *secrets: object) -> None:
+        """Take more of them."""
+        for secret in secrets:
+            self._spelled |= _spellings(secret if isinstance(secret, str | bytes) else repr(secret))
+
+    def add_phone(self, phone: Phone) -> None:
+        """Take the codes around now."""
+        self.add(*(phone.code(steps) for steps in range(-3, 4)))
+
+    def add_record(self, stored: Stored | None, keys: KeyRing) -> None:
+        """Take what is inside a sealed record."""
+        state = open_record(keys.for_user(USER), stored).state
+        for key in (state.authenticator and state.authenticator.key, state.pending and state.pending.key):
+            if key:
+                self.add(key.secret, key.totp().secret, key.totp().base32)
+        if state.recovery:
+            packed = binascii.a2b_base64(state.recovery.hashes)
+            self.add(state.recovery.hashes, *(packed[at + 16 : at + 48] for at in range(0, len(packed), 48)))
+        if state.token:
+            self.add(state.token[0])
+
+    def found_in(self, texts: list[str]) -> list[tuple[str, str]]:
+        """Return every secret with the text that shows it."""
+        everything = "\n".join(texts)
+        return [
+            (secret, text)
+            for secret in self._spelled
+            if secret in everything
+            for text in texts
+            if secret in text and (not secret.isdecimal() or re.search(rf"(?<![0-9a-zA-Z]){secret}(?!\w)", text))
+        ]
+
+
+# --- what can be seen ----------------------------------------------------------------------------------------------
+
+
+def _shown(value: object) -> str:
+    try:
+        return repr(value)
+    except AttributeError:  # an object whose constructor failed
+        return f"<unfinished {type(value).__name__}>"
+
+
+def _seen_by_tracebacks(seen: traceback.TracebackException) -> Iterator[str]:
+    yield from seen.format_exception_only()
+    for frame in seen.stack:
+        if not frame.filename.startswith(TESTS):
+            yield from (f"{frame.name}: {name}={value}" for name, value in (frame.locals or {}).items())
+    for relative in (seen.__cause__, seen.__context__):
+        if relative is not None:
+            yield from _seen_by_tracebacks(relative)
+
+
+def seen_of_error(error: BaseException) -> list[str]:
+    """Return what logs, users and error trackers see: messages, and all local variables but those of the tests."""
+    # The standard library's own view, and then the same by hand: it follows neither a suppressed context nor slots.
+    try:
+        seen = traceback.TracebackException.from_exception(error, capture_locals=True, lookup_lines=False)
+        texts = list(_seen_by_tracebacks(seen))
+    except AttributeError:  # Python 3.11 cannot look at an object whose constructor failed
+        texts = traceback.format_exception_only(error)
+    for relative in _family(error):
+        texts += [str(relative), repr(relative), repr(relative.args), repr(vars(relative)), *_pickled(relative)]
+        for frame, _line in traceback.walk_tb(relative.__traceback__):
+            if not frame.f_code.co_filename.startswith(TESTS):
+                where = frame.f_code.co_qualname
+                texts += [f"{where}: {name}={_shown(value)}" for name, value in frame.f_locals.items()]
+    return texts
+
+
+def _family(error: BaseException) -> Iterator[BaseException]:
+    yield error
+    for relative in (error.__cause__, error.__context__):
+        if relative is not None:
+            yield from _family(relative)
+
+
+def seen_of_value(value: object) -> list[str]:
+    """Return what shows of a value in a log or a queue. Recovery codes are shown by `str`, which is what it is for."""
+    shown = [repr(value), f"{value!r}", f"{[value]}", *_pickled(value)]
+    return shown if isinstance(value, RecoveryCodes | str) else [*shown, str(value), f"{value}"]
+
+
+def _pickled(value: object) -> list[str]:
+    try:
+        return [pickle.dumps(value).decode("latin-1")]
+    except TypeError as problem:  # by what carries a secret
+        return [str(problem), repr(problem.args)]
+
+
+class Net(logging.Handler):
+    """Sees all that the library shows to anyone."""
+
+    def __init__(self) -> None:
+        super().__init__(level=logging.NOTSET)
+        self.texts: list[str] = []
+        self.setFormatter(logging.Formatter("%(levelname)s %(name)s %(message)s"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.texts += [self.format(record), repr(record.args), repr(vars(record))]
+        if record.exc_info and record.exc_info[1]:
+            self.texts += seen_of_error(record.exc_info[1])
+
+    def see_events(self, events: list[Event]) -> None:
+        for event in events:
+            self.texts += [*seen_of_value(event), repr(dict(event.detail)), event.kind.owasp]
+
+
+@pytest.fixture
+def net() -> Iterator[Net]:
+    """A net under all loggers, at all levels."""
+    net, root = Net(), logging.getLogger()
+    level = root.level
+    root.addHandler(net)
+    root.setLevel(logging.NOTSET)
+    yield net
+    root.removeHandler(net)
+    root.setLevel(level)
+
+
+# --- the scene -----------------------------------------------------------------------------------------------------
+
+
+class BrokenStore(CountingStore):
+    """A memory store whose database fails when it is told to."""
+
+    broken = ""
+
+    def load(self, user_id: str) -> Stored | None:
+        if self.broken == "load":
+            raise OSError("the database went away")
+        return super().load(user_id)
+
+    def swap(self, user_id: str, change: Change) -> bool:
+        if self.broken == "swap":
+            raise OSError("the database went away")
+        return False if self.broken == "contention" else super().swap(user_id, change)
+
+
+class Scene(World):
+    """A user in a state, with everything that a call may need at hand."""
+
+    state = "active"
+
+    def __init__(
+        self, kind: str, secrets: Secrets, state: str = "active", store: Store | None = None, policy: Policy = POLICY
+    ) -> None:
+        # Built with the blocking face, which is quicker; the records are the same.
+        super().__init__("blocking", policy=policy, store=store or BrokenStore(), keys=KeyRing(KEY, OLD_KEY))
+        self.secrets, self.policy = secrets, policy
+        self.device: Phone | None = None
+        self.setup: Setup | None = None
+        self.codes: tuple[str, ...] = ()
+        self.token = NO_TOKEN
+        if state == "pending":
+            self.setup = self.begin()
+        if state in {"active", "reenrol"}:
+            self.face = self.new_face(policy, keys=KeyRing(OLD_KEY))
+            self.device, codes = self.enrol()
+            self.codes = tuple(codes)
+            self.token = self.login(self.device).token
+            self.setup = self.begin(proof=CAROL)
+            self.face = self.new_face(policy)
+        if state == "reenrol":
+            self.setup = self.face.reset_authenticator(USER, account_name=ACCOUNT, proof=CAROL)
+        assert state == self.face.status(USER).state
+        self.kind = kind
+        self.face = self.new_face(policy)
+        secrets.add_record(self.record(), self.keys)
+        secrets.add(*self.codes, self.token)
+        for phone in (self.device, self.setup and self.phone(self.setup)):
+            if phone:
+                secrets.add_phone(phone)
+        if self.setup:
+            secrets.add(self.setup.uri, self.setup.manual_key, self.setup.handle)
+
+    def right(self, operation: str) -> dict[str, Any]:
+        """Return arguments with which the operation succeeds, wherever it can."""
+        code = self.device.code() if self.device else "87654321"
+        setup = self.setup
+        arguments: dict[str, Any] = {
+            "user_id": USER,
+            "account_name": ACCOUNT,
+            "code": code,
+            "handle": setup.handle if setup else NO_HANDLE,
+            "proof": ByCode(code) if self.face.status(USER).state == "active" else CAROL,
+        }
+        if operation == "redeem_recovery_code":
+            arguments["code"] = self.codes[0] if self.codes else WRONG_RECOVERY_CODE
+        if operation == "confirm_setup" and setup:
+            arguments["code"] = self.phone(setup).code()
+        if operation == "begin_setup":
+            del arguments["handle"]
+        wanted = inspect.signature(getattr(TwoFactor, operation)).parameters
+        return {name: value for name, value in arguments.items() if name in wanted}
+
+    def call(self, operation: str, **changed: object) -> Any:
+        """Call the operation, with other arguments than the right ones where they are given."""
+        arguments = self.right(operation) | changed
+        typed = [value for name, value in arguments.items() if name in {"code", "handle", "proof"}]
+        self.secrets.add(*(value for value in typed if value is not None and not isinstance(value, PROOFS)))
+        return getattr(self.face, operation)(**arguments)
+
+    def refused(self, operation: str, times: int = 1, **changed: object) -> None:
+        """Call it in vain, on the way to something else."""
+        for _ in range(times):
+            with pytest.raises(TwoFactorError):
+                self.call(operation, **changed)
+
+    def spend(self, method: str) -> None:
+        """Accept the right code once, so that it is no longer right."""
+        self.call("verify" if method == "code" else "redeem_recovery_code")
+
+    def spend_all(self) -> None:
+        """Use up the recovery codes."""
+        for code in self.codes:
+            self.face.redeem_recovery_code(USER, code)
+
+    def break_store(self, how: str) -> None:
+        """Let the database fail from here on."""
+        assert isinstance(self.store, BrokenStore)
+        self.store.broken = how
+
+    def put(self, document: str) -> None:
+        """Lay another document into the database."""
+        stored = self.record()
+        assert stored is not None
+        assert isinstance(self.store, BrokenStore)
+        self.store._records[USER] = Stored(stored.version, document)
+
+    def rewrite(self, old: str, new: str) -> None:
+        """Change the text inside the sealed record, as only a holder of the key could."""
+        stored, seal = self.record(), self.keys.for_user(USER)
+        assert stored is not None
+        document = seal.open(stored.document).decode()
+        assert old in document
+        self.put(seal.close(document.replace(old, new).encode()))
+
+    def look(self, net: Net) -> list[tuple[str, str]]:
+        """Return what was caught."""
+        net.see_events([*self.events, *getattr(self.store, "events", lambda _: ())(USER)])
+        self.secrets.add_record(self.store_as_it_is(), KeyRing(KEY, OLD_KEY, OTHER_KEY))
+        return self.secrets.found_in(net.texts)
+
+    def store_as_it_is(self) -> Stored | None:
+        """Return the record if it is whole."""
+        if isinstance(self.store, BrokenStore):
+            self.store.broken = ""
+        try:
+            open_record(self.keys.for_user(USER), stored := self.record())
+        except (TwoFactorError, sqlite3.Error):
+            return None
+        return stored
+
+
+# --- the paths -----------------------------------------------------------------------------------------------------
+
+
+class Case(NamedTuple):
+    """One way through one operation."""
+
+    operation: str
+    name: str
+    outcome: type[BaseException] | None
+    act: Callable[[Scene], object]
+    state: str = "active"
+
+    def __repr__(self) -> str:
+        return f"{self.operation}-{self.name}"
+
+
+OPERATIONS = [name for name in vars(TwoFactor) if not name.startswith("_")]
+PARAMETERS = {name: set(inspect.signature(getattr(TwoFactor, name)).parameters) for name in OPERATIONS}
+WRITING = [name for name in OPERATIONS if name != "status"]
+PROVEN = [name for name in OPERATIONS if "proof" in PARAMETERS[name]]
+WRONG_TYPES: list[Any] = [b"CANARY-24681357", 24681357, 2468.1357, ["CANARY-24681357"], {"code": "CANARY-24681357"}]
+
+
+def _always(operation: str) -> Iterator[Case]:
+    """What can happen to any operation."""
+    ways: dict[str, tuple[type[BaseException] | None, Callable[[Scene], object]]] = {
+        "success": (None, lambda _: None),
+        "load fails": (OSError, lambda scene: scene.break_store("load")),
+        "damaged record": (RecordDamaged, lambda scene: scene.put(f"twofa1.{KeyRing(KEY).key_ids[0]}.{'A' * 99}")),
+        "no record": (RecordDamaged, lambda scene: scene.put("CANARY")),
+        "newer format": (UnsupportedRecord, lambda scene: scene.put("twofa2.abc.def")),
+        "newer schema": (UnsupportedRecord, lambda scene: scene.rewrite('"schema":1', '"schema":2')),
+        "no schema": (RecordDamaged, lambda scene: scene.rewrite('"schema":1', '"SCHEMA":1')),
+        "no list": (RecordDamaged, lambda scene: scene.rewrite('"state":[', '"state":[0,')),
+        "another user's record": (RecordDamaged, _swap_users),
+        "unknown key": (UnknownKey, _rotate_too_far),
+        "listener fails": (None, _break_listener),
+    }
+    if operation in WRITING:
+        ways["swap fails"] = (OutcomeUnknown, lambda scene: scene.break_store("swap"))
+        ways["contention"] = (StoreContention, lambda scene: scene.break_store("contention"))
+    for name, (outcome, prepare) in ways.items():
+        yield Case(operation, name, outcome, _then(prepare, operation))
+    for wrong in (None, 5, b"user-42"):
+        yield Case(operation, f"user id {wrong!r}", TypeError, _with(operation, user_id=wrong))
+    for length in (0, 256):
+        yield Case(operation, f"user id of {length}", ValueError, _with(operation, user_id="u" * length))
+    if operation != "reseal":  # which takes no time
+        yield Case(operation, "clock fails", RuntimeError, _then(_stop_clock, operation))
+        yield Case(operation, "clock gives no time", ValueError, _then(_stop_clock_silently, operation))
+    if "source" in PARAMETERS[operation]:
+        yield Case(operation, "source", TypeError, _with(operation, source=b"an address"))
+        yield Case(operation, "source kept", None, _with(operation, source="192.0.2.7"))
+    if "account_name" in PARAMETERS[operation]:
+        yield Case(operation, "account name", InvalidKeyUri, _with(operation, account_name="a:b"))
+        yield Case(operation, "issuer", TypeError, _with(operation, issuer=5))
+
+
+def _then(prepare: Callable[[Scene], object], operation: str, **changed: object) -> Callable[[Scene], object]:
+    def act(scene: Scene) -> object:
+        arguments = scene.right(operation) | changed
+        prepare(scene)
+        return getattr(scene.face, operation)(**arguments)
+
+    return act
+
+
+def _with(operation: str, **changed: object) -> Callable[[Scene], object]:
+    return lambda scene: scene.call(operation, **changed)
+
+
+def _swap_users(scene: Scene) -> None:
+    scene.begin("somebody else")
+    other = scene.record("somebody else")
+    assert other is not None
+    scene.put(other.document)
+
+
+def _rotate_too_far(scene: Scene) -> None:
+    scene.face = scene.new_face(scene.policy, keys=KeyRing(OTHER_KEY))
+
+
+def _break_listener(scene: Scene) -> None:
+    def listen(event: Event) -> None:
+        scene.events.append(event)
+        raise RuntimeError("the mail server is down")
+
+    scene.face = scene.new_face(scene.policy, on_event=listen)
+
+
+def _stop_clock(scene: Scene) -> None:
+    def stopped() -> float:
+        raise RuntimeError("no time server")
+
+    scene.face = scene.new_face(scene.policy, clock=stopped)
+
+
+def _stop_clock_silently(scene: Scene) -> None:
+    scene.face = scene.new_face(scene.policy, clock=lambda: float("nan"))
+
+
+def _of_arguments(operation: str) -> Iterator[Case]:
+    """What can be wrong with the secrets that an operation takes."""
+    for parameter in sorted(PARAMETERS[operation] & {"code", "handle", "proof"}):
+        for wrong in [*WRONG_TYPES, *(["24681357"] if parameter == "proof" else [])]:
+            name = f"{parameter} is {type(wrong).__name__}"
+            yield Case(operation, name, TypeError, _with(operation, **{parameter: wrong}))
+        if operation != "begin_setup":
+            yield Case(operation, f"{parameter} is missing", TypeError, _with(operation, **{parameter: None}))
+
+
+def _of_code(operation: str, method: str, give: Callable[[str], dict[str, object]]) -> Iterator[Case]:
+    """What can be wrong with a code, given as an argument or as a proof."""
+    totp = method == "code"
+
+    def wrong(scene: Scene) -> dict[str, object]:
+        code = scene.device.wrong_code() if totp and scene.device else WRONG_RECOVERY_CODE
+        scene.secrets.add(code)
+        return give(code)
+
+    def right(scene: Scene) -> dict[str, object]:
+        return give(scene.device.code() if totp and scene.device else scene.codes[0])
+
+    def throttled(scene: Scene) -> object:
+        scene.refused(operation, 5, **wrong(scene))
+        return scene.call(operation, **right(scene))
+
+    def reused(scene: Scene) -> object:
+        arguments = right(scene)
+        scene.spend(method)
+        return scene.call(operation, **arguments)
+
+    def blocking(scene: Scene) -> object:
+        scene.face = scene.new_face(Policy(digits=8, throttle=Throttle(block_after=1)))
+        return scene.call(operation, **wrong(scene))
+
+    def exhausted(scene: Scene) -> object:
+        scene.spend_all()
+        return scene.call(operation, **right(scene))
+
+    ways: dict[str, tuple[type[TwoFactorError] | None, Callable[[Scene], object]]] = {
+        "right": (None, lambda scene: scene.call(operation, **right(scene))),
+        "malformed": (MalformedCode, lambda scene: scene.call(operation, **give(MALFORMED_CODE))),
+        "wrong": (InvalidCode, lambda scene: scene.call(operation, **wrong(scene))),
+        "throttled": (Throttled, throttled),
+        "reused": (CodeReused, reused),
+        "blocking": (InvalidCode, blocking),
+    }
+    if not totp:
+        ways["exhausted"] = (RecoveryCodesExhausted, exhausted)
+    for name, (outcome, act) in ways.items():
+        yield Case(operation, f"{method} {name}", outcome, act)
+    if totp and operation in PROVEN:
+        yield Case(operation, "code after reset", ReenrolmentRequired, _with(operation, **give("13572468")), "reenrol")
+
+
+def _of_proof(operation: str) -> Iterator[Case]:
+    yield from _of_code(operation, "code", lambda code: {"proof": ByCode(code)})
+    yield from _of_code(operation, "recovery code", lambda code: {"proof": ByRecoveryCode(code)})
+    yield Case(operation, "vouched", None, _with(operation, proof=CAROL))
+    yield Case(operation, "verified", None, lambda scene: scene.call(operation, proof=ByVerification(scene.token)))
+    stale = ByVerification(NO_TOKEN)
+    yield Case(operation, "verified by nobody", ProofRequired, _with(operation, proof=stale))
+
+
+def _of_setup() -> Iterator[Case]:
+    def expired(scene: Scene) -> object:
+        arguments = scene.right("confirm_setup")
+        scene.clock.advance(600)
+        return scene.face.confirm_setup(**arguments)
+
+    def wrong(scene: Scene, times: int) -> object:
+        assert scene.setup is not None
+        code = scene.phone(scene.setup).wrong_code()
+        scene.refused("confirm_setup", times - 1, code=code)
+        return scene.call("confirm_setup", code=code)
+
+    for state in ("pending", "active", "reenrol"):
+        yield Case("confirm_setup", f"right in {state}", None, _with("confirm_setup"), state)
+        yield Case("confirm_setup", f"wrong in {state}", InvalidCode, lambda scene: wrong(scene, 1), state)
+        yield Case("confirm_setup", f"tenth wrong in {state}", InvalidCode, lambda scene: wrong(scene, 10), state)
+        yield Case("confirm_setup", f"after ten in {state}", NoSetup, lambda scene: wrong(scene, 11), state)
+        yield Case("confirm_setup", f"expired in {state}", SetupExpired, expired, state)
+    yield Case("confirm_setup", "malformed", MalformedCode, _with("confirm_setup", code=MALFORMED_CODE))
+    yield Case("confirm_setup", "stale handle", NoSetup, _with("confirm_setup", handle=NO_HANDLE))
+    yield Case("begin_setup", "stale handle", ProofRequired, _with("begin_setup", handle=NO_HANDLE, proof=None))
+    yield Case("begin_setup", "live handle", None, lambda scene: scene.begin(handle=scene.setup and scene.setup.handle))
+
+
+def _of_table() -> Iterator[Case]:
+    for operation, row in TABLE.items():
+        for state, cell in row.items():
+            outcome = cell.gate if isinstance(cell.gate, type) else None
+            if state != "active":
+                yield Case(operation, f"in {state}", outcome, _with(operation), state)
+
+
+def _all_cases() -> Iterator[Case]:
+    for operation in OPERATIONS:
+        yield from _always(operation)
+        yield from _of_arguments(operation)
+    for operation in PROVEN:
+        yield from _of_proof(operation)
+    yield from _of_code("verify", "code", lambda code: {"code": code})
+    yield from _of_code("redeem_recovery_code", "recovery code", lambda code: {"code": code})
+    yield from _of_setup()
+    yield from _of_table()
+
+
+CASES = list(_all_cases())
+
+
+def observe(case: Case, net: Net, act: Callable[[], object]) -> None:
+    """Go the way, come to its expected end, and catch what shows."""
+    if case.outcome is None:
+        net.texts += seen_of_value(act())
+        return
+    with pytest.raises(case.outcome) as caught:
+        act()
+    assert case.outcome is caught.type
+    net.texts += seen_of_error(caught.value)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("case", CASES, ids=repr)
+def test_no_path_shows_a_secret(case: Case, kind: str, net: Net, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever an operation comes to, nothing that it returns, raises, logs, reports or leaves in a frame is secret."""
+    scene = Scene(kind, Secrets(monkeypatch), case.state)
+
+    observe(case, net, lambda: case.act(scene))
+
+    assert [] == scene.look(net)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("broken", ["load", "swap"])
+def test_a_database_that_fails_shows_no_secret(
+    broken: str, operation: str, kind: str, net: Net, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same with SQLite's own errors: none of its messages or frames holds more than the sealed record."""
+    database = tmp_path / "app.db"
+    with SQLiteStore(database) as store:
+        scene = Scene(kind, Secrets(monkeypatch), store=store)
+        outcome = sqlite3.OperationalError if broken == "load" else None if operation == "status" else OutcomeUnknown
+        case = Case(operation, broken, outcome, _then(lambda _: _sabotage(database, broken), operation))
+
+        observe(case, net, lambda: case.act(scene))
+
+        assert [] == scene.look(net)
+
+
+def _sabotage(database: Path, broken: str) -> None:
+    connection = sqlite3.connect(database)
+    if broken == "load":
+        connection.execute("ALTER TABLE twofa_record RENAME TO elsewhere")
+    for change in ("UPDATE", "DELETE") if broken == "swap" else ():
+        connection.execute(
+            f"CREATE TRIGGER no_{change} BEFORE {change} ON twofa_record BEGIN SELECT RAISE(ABORT, 'disk full'); END"
+        )
+    connection.commit()
+    connection.close()
+
+
+# --- slow work and chance that fail --------------------------------------------------------------------------------
+
+SLOW = Policy(digits=8, recovery_codes=2, hashing=Argon2id(memory_kib=12_288, iterations=3))
+HASHING: dict[str, tuple[str, Callable[[Scene], dict[str, object]], int]] = {
+    # operation, arguments, slow hashes that it takes
+    "confirm": ("confirm_setup", lambda _: {}, 2),
+    "redeem": ("redeem_recovery_code", lambda _: {}, 1),
+    "codes by code": ("reset_recovery_codes", lambda _: {}, 2),
+    "codes by recovery code": ("reset_recovery_codes", lambda scene: {"proof": ByRecoveryCode(scene.codes[0])}, 3),
+    "codes by verification": ("reset_recovery_codes", lambda scene: {"proof": ByVerification(scene.token)}, 2),
+    "codes by voucher": ("reset_recovery_codes", lambda _: {"proof": CAROL}, 2),
+}
+FAILING = [("blocking", name, number) for name, (_, _, hashes) in HASHING.items() for number in range(hashes)]
+FAILING += [("awaiting", name, hashes - 1) for name, (_, _, hashes) in HASHING.items()]
+
+
+@pytest.mark.parametrize(("kind", "name", "number"), FAILING)
+def test_a_hash_that_fails_shows_no_secret(
+    kind: str, name: str, number: int, net: Net, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A host that runs out of memory for the n-th slow hash gets a `MemoryError`, and no code or hash with it."""
+    operation, arguments, _ = HASHING[name]
+    scene = Scene(kind, Secrets(monkeypatch), policy=SLOW)
+    changed, argon2id, calls = arguments(scene), recovery._argon2id, count()
+
+    class Exhausted:
+        def derive(self, _code: bytes) -> bytes:
+            raise MemoryError
+
+    def failing(*parameters: Any) -> Any:
+        return Exhausted() if next(calls) == number else argon2id(*parameters)
+
+    monkeypatch.setattr(recovery, "_argon2id", failing)
+    case = Case(operation, name, MemoryError, _with(operation, **changed))
+
+    observe(case, net, lambda: case.act(scene))
+
+    assert [] == scene.look(net)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_chance_that_fails_shows_no_secret(
+    operation: str, kind: str, net: Net, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever the operating system's generator fails, its `OSError` carries nothing that was drawn or read before."""
+    for number in count():
+        with monkeypatch.context() as patches:
+            scene = Scene(kind, Secrets(patches))
+            drawing, calls = entropy.random_bytes, count()
+
+            def failing(length: int) -> bytes:
+                if next(calls) == number:  # noqa: B023  # called in this round only
+                    raise OSError("no entropy")
+                return drawing(length)  # noqa: B023
+
+            patches.setattr(entropy, "random_bytes", failing)
+            try:
+                scene.call(operation)
+            except OSError as problem:
+                net.texts += seen_of_error(problem)
+            caught = scene.look(net)
+        assert [] == caught, f"draw {number}"
+        if next(calls) <= number:
+            break
+
+
+# --- records that only the library itself, or a later one, could have written ---------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("old", "new", "operation"),
+    [
+        ('"sha256"', '"bcrypt"', "redeem_recovery_code"),
+        ('"SHA1",8,30', '"SHA3",8,30', "verify"),
+        ('"SHA1",8,30', '"SHA1",8,5', "confirm_setup"),
+    ],
+)
+def test_a_record_that_makes_no_sense_shows_no_secret(
+    old: str, new: str, operation: str, kind: str, net: Net, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A whole record with values that no known version wrote is refused by an error of the library that hides it."""
+    scene = Scene(kind, Secrets(monkeypatch))
+    arguments = scene.right(operation)
+    scene.rewrite(old, new)
+
+    with pytest.raises(TwoFactorError) as caught:
+        getattr(scene.face, operation)(**arguments)
+    net.texts += seen_of_error(caught.value)
+    net.see_events(scene.events)
+
+    assert [] == scene.secrets.found_in(net.texts)
+
+
+# --- beside the two faces ------------------------------------------------------------------------------------------
+
+SECRET = "ONSWG4TFOQQGC3TEEBWG63THEBSW433VM5UA"
+"""In base32; of 22 bytes."""
+RAW_SECRET = base64.b32decode(f"{SECRET}====")
+URI = f"otpauth://totp/Example:alice?secret={SECRET}&issuer=Example"
+CODE = "86420135"
+RECOVERY_CODE = "0CAN-ARY0-CANA-RY0C"
+HANDLE = "CANARY of a set-up"
+MISTYPED_SECRET = f"{SECRET[:-3]}1UA"
+SHORT_SECRET = SECRET[:20]
+CUT_KEY = KEY[:-1]
+FLAT_KEY = "QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUE"
+HOTP_URI = URI.replace("totp", "hotp")
+NINE_DIGITS_URI = f"{URI}&digits=9"
+NO_URI = f"https://example.com/?secret={SECRET}"
+MISTYPED_URI = URI.replace(SECRET, MISTYPED_SECRET)
+LONG_URI = URI * 50
+ENVIRONMENT = {"TWOFA_KEYS": f"{KEY},{OTHER_KEY}", "TWOFA_CUT_KEYS": f"{KEY} {CUT_KEY}", "TWOFA_NO_KEYS": ""}
+NOON = utc(1_800_000_000)
+DEVICE = TOTP(SECRET, digits=8)
+SETUP = Setup(handle=HANDLE, uri=URI, manual_key=SECRET, expires_at=NOON, generation=None)
+CODES = RecoveryCodes((RECOVERY_CODE,), "a generation")
+VERIFICATION = Verification(
+    method="totp",
+    at=NOON,
+    recovery_codes_remaining=1,
+    step_offset=0,
+    failed_before=0,
+    token=NO_TOKEN,
+    generation="a generation",
+)
+TYPED: list[str | bytes] = [
+    *(SECRET, RAW_SECRET, URI, CODE, RECOVERY_CODE, HANDLE, NO_TOKEN, MISTYPED_SECRET, SHORT_SECRET, CUT_KEY, FLAT_KEY),
+    *(HOTP_URI, MISTYPED_URI, NO_URI, *(repr(wrong) for wrong in WRONG_TYPES)),
+]
+
+anything: Any = lambda value: value  # noqa: E731  # lets a wrong type past the type checkers
+
+WAYS: list[tuple[str, type[BaseException] | None, Callable[[], object]]] = [
+    # what is used, how it ends, and how it is used; what succeeds shows its secret to its caller, who asked for it
+    ("hotp", None, lambda: hotp(RAW_SECRET, 1, digits=8)),
+    ("hotp", TypeError, lambda: hotp(anything(SECRET), 1)),
+    ("hotp", InvalidSecret, lambda: hotp(RAW_SECRET[:15], 1)),
+    ("hotp", PolicyError, lambda: hotp(RAW_SECRET, 1, digits=9)),
+    ("hotp", ValueError, lambda: hotp(RAW_SECRET, -1)),
+    ("TOTP", None, lambda: repr(TOTP(RAW_SECRET))),
+    ("TOTP", InvalidSecret, lambda: TOTP(MISTYPED_SECRET)),
+    ("TOTP", InvalidSecret, lambda: TOTP(SHORT_SECRET)),
+    ("TOTP", PolicyError, lambda: TOTP(SECRET, digits=9)),
+    ("TOTP", PolicyError, lambda: TOTP(RAW_SECRET, algorithm=anything("MD5"))),
+    *(("TOTP", TypeError, lambda wrong=wrong: TOTP(wrong)) for wrong in WRONG_TYPES if not isinstance(wrong, bytes)),
+    ("TOTP.generate", None, lambda: repr(TOTP.generate())),
+    ("TOTP.generate", PolicyError, lambda: TOTP.generate(period=14)),
+    ("TOTP.from_uri", None, lambda: repr(TOTP.from_uri(URI))),
+    ("TOTP.from_uri", InvalidKeyUri, lambda: TOTP.from_uri(HOTP_URI)),
+    ("TOTP.from_uri", InvalidKeyUri, lambda: TOTP.from_uri(NINE_DIGITS_URI)),
+    ("TOTP.from_uri", InvalidKeyUri, lambda: TOTP.from_uri(NO_URI)),
+    ("TOTP.from_uri", InvalidSecret, lambda: TOTP.from_uri(MISTYPED_URI)),
+    ("TOTP.from_uri", TypeError, lambda: TOTP.from_uri(anything(URI.encode()))),
+    *(("TOTP.from_uri", TypeError, lambda wrong=wrong: TOTP.from_uri(wrong)) for wrong in WRONG_TYPES),
+    ("TOTP.uri", InvalidKeyUri, lambda: DEVICE.uri(account_name="a:b", issuer="Example")),
+    ("TOTP.uri", TypeError, lambda: DEVICE.uri(account_name="a", issuer=anything(5))),
+    ("TOTP.step", ValueError, lambda: DEVICE.step(-1)),
+    ("TOTP.code", ValueError, lambda: DEVICE.code(float("inf"))),
+    ("TOTP.match", None, lambda: DEVICE.match(CODE, 0)),
+    ("TOTP.match", None, lambda: DEVICE.match(MALFORMED_CODE, 0)),
+    ("TOTP.match", TypeError, lambda: DEVICE.match(anything(0), anything(CODE))),
+    ("TOTP.match", ValueError, lambda: DEVICE.match(CODE, float("nan"))),
+    ("TOTP.match", PolicyError, lambda: DEVICE.match(CODE, 0, window=3)),
+    ("TOTP.match", PolicyError, lambda: DEVICE.match(CODE, 0, window=anything(CODE))),
+    ("TOTP.match", TypeError, lambda: DEVICE.match(CODE, 0, after=anything(CODE))),
+    *(("TOTP.match", TypeError, lambda wrong=wrong: DEVICE.match(wrong, 0)) for wrong in WRONG_TYPES),
+    ("key_uri.build", InvalidKeyUri, lambda: key_uri.build(DEVICE, account_name="", issuer="Example")),
+    ("key_uri.check_label", InvalidKeyUri, lambda: key_uri.check_label("a", "b:c")),
+    ("key_uri.parse", None, lambda: repr(key_uri.parse(URI).totp)),
+    ("key_uri.parse", InvalidKeyUri, lambda: key_uri.parse(HOTP_URI)),
+    ("key_uri.parse", InvalidKeyUri, lambda: key_uri.parse(LONG_URI)),
+    ("key_uri.parse", InvalidSecret, lambda: key_uri.parse(MISTYPED_URI)),
+    ("qr.svg", ValueError, lambda: qr.svg(URI, scale=0)),
+    ("qr.svg", ValueError, lambda: qr.svg(LONG_URI)),
+    ("qr.svg", TypeError, lambda: qr.svg(URI, title=anything(5))),
+    ("qr.png", TypeError, lambda: qr.png(anything(URI.encode()))),
+    ("qr.png", ValueError, lambda: qr.png(f"{URI}ü")),
+    ("qr.data_uri", ValueError, lambda: qr.data_uri(LONG_URI)),
+    ("qr.text", ValueError, lambda: qr.text(LONG_URI)),
+    ("Setup", None, lambda: repr(SETUP)),
+    ("Setup.qr_svg", None, SETUP.qr_svg),
+    ("Setup.qr_png", None, SETUP.qr_png),
+    ("Setup.qr_data_uri", None, SETUP.qr_data_uri),
+    ("Setup.qr_text", None, SETUP.qr_text),
+    ("Verification", None, lambda: repr(VERIFICATION)),
+    ("RecoveryCodes", None, lambda: repr(CODES)),
+    ("RecoveryCodes", IndexError, lambda: CODES[1]),
+    ("RecoveryCodes.text", None, lambda: len(CODES.text())),
+    ("KeyRing", None, lambda: repr(KeyRing(KEY, OTHER_KEY))),
+    ("KeyRing", InvalidKey, lambda: KeyRing(CUT_KEY)),
+    ("KeyRing", InvalidKey, lambda: KeyRing(FLAT_KEY)),
+    ("KeyRing", InvalidKey, lambda: KeyRing(KEY, KEY)),
+    ("KeyRing", InvalidKey, lambda: KeyRing(f"{KEY},{OTHER_KEY}")),
+    ("KeyRing", InvalidKey, lambda: KeyRing(anything([KEY, OTHER_KEY]))),
+    *(("KeyRing", InvalidKey, lambda wrong=wrong: KeyRing(KEY, wrong)) for wrong in WRONG_TYPES),
+    ("KeyRing.from_env", None, lambda: repr(KeyRing.from_env("TWOFA_KEYS"))),
+    ("KeyRing.from_env", InvalidKey, lambda: KeyRing.from_env("TWOFA_CUT_KEYS")),
+    ("KeyRing.from_env", InvalidKey, lambda: KeyRing.from_env("TWOFA_NO_KEYS")),
+    ("KeyRing.generate_key", None, lambda: len(KeyRing.generate_key())),
+    ("KeyRing.for_user", None, lambda: repr(KeyRing(KEY).for_user(USER))),
+    ("KeyRing.for_user", RecordDamaged, lambda: KeyRing(KEY).for_user(USER).open("twofa1.x.y")),
+    ("KeyRing.is_current", None, lambda: KeyRing(KEY).is_current("twofa1.")),
+    ("ByCode", None, lambda: repr(ByCode(CODE))),
+    ("ByRecoveryCode", None, lambda: repr(ByRecoveryCode(RECOVERY_CODE))),
+    ("ByVerification", None, lambda: repr(ByVerification(NO_TOKEN))),
+    *(("ByCode", TypeError, lambda wrong=wrong: ByCode(wrong)) for wrong in WRONG_TYPES),
+    *(("ByRecoveryCode", TypeError, lambda wrong=wrong: ByRecoveryCode(wrong)) for wrong in WRONG_TYPES),
+    *(("ByVerification", TypeError, lambda wrong=wrong: ByVerification(wrong)) for wrong in WRONG_TYPES),
+    ("TwoFactor", None, lambda: repr(TwoFactor(CountingStore(), keys=KeyRing(KEY), issuer="Example"))),
+    ("TwoFactor", TypeError, lambda: TwoFactor(CountingStore(), keys=anything(KEY), issuer="Example")),
+    ("TwoFactor", TypeError, lambda: TwoFactor(CountingStore(), keys=anything([KEY]), issuer="Example")),
+    ("TwoFactor", InvalidKeyUri, lambda: TwoFactor(CountingStore(), keys=KeyRing(KEY), issuer="")),
+    (
+        "AsyncTwoFactor",
+        None,
+        lambda: repr(AsyncTwoFactor(ThreadedStore(CountingStore()), keys=KeyRing(KEY), issuer="Example")),
+    ),
+    (
+        "AsyncTwoFactor",
+        TypeError,
+        lambda: AsyncTwoFactor(ThreadedStore(CountingStore()), keys=anything(KEY), issuer="Example"),
+    ),
+]
+
+
+@pytest.mark.parametrize("place", range(len(WAYS)), ids=lambda place: f"{place}-{WAYS[place][0]}")
+def test_nothing_beside_the_faces_shows_a_secret(place: int, net: Net, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Arithmetic, URIs, pictures, keys, proofs and constructors keep what they were given out of errors and reprs."""
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    secrets = Secrets(monkeypatch)
+    secrets.add(*TYPED)
+    name, outcome, act = WAYS[place]
+
+    if outcome is None:
+        net.texts += [f"{act()!r}"]
+    else:
+        observe(Case(name, name, outcome, lambda _: None), net, act)
+
+    assert [] == secrets.found_in(net.texts)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(DEVICE, SETUP, CODES, VERIFICATION, KeyRing(KEY), KeyRing(KEY).for_user(USER)),
+        *(ByCode(CODE), ByRecoveryCode(RECOVERY_CODE), ByVerification(NO_TOKEN), Hidden(CODE)),
+        *(Key.of(DEVICE), Pending(Key.of(DEVICE), HANDLE, 0), Authenticator(Key.of(DEVICE), 0, 0, 0)),
+        RecoverySet("sha256", 24, "0", RECOVERY_CODE, 0),
+        Record(State(pending=Pending(Key.of(DEVICE), HANDLE, 0), token=(NO_TOKEN, 0))),
+        NewCodes.draw(POLICY),
+        KeyUri(account_name="alice", issuer="Example", totp=DEVICE),
+        TwoFactor(CountingStore(), keys=KeyRing(KEY), issuer="Example"),
+        AsyncTwoFactor(ThreadedStore(CountingStore()), keys=KeyRing(KEY), issuer="Example"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_whatever_carries_a_secret_hides_it(value: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No repr, of public or inner objects, shows a secret, and none of the public ones can be pickled with it."""
+    secrets = Secrets(monkeypatch)
+    secrets.add(*TYPED)
+    inner = type(value).__module__ == "twofa._record.state"  # which is written down on purpose, inside the seal
+    shown = [repr(value)] if inner else seen_of_value(value)
+
+    assert [] == secrets.found_in(shown)
+
+
+# --- that nothing is left out --------------------------------------------------------------------------------------
+
+
+def test_every_method_is_walked_to_success_and_to_every_error() -> None:
+    """No public method is without paths, and no error of the library is never raised by one of them."""
+    bases = {TwoFactorError, errors.RecordError}  # which are caught, never raised
+    raised = {case.outcome for case in CASES} | {outcome for _, outcome, _ in WAYS}
+
+    assert set(OPERATIONS) == {name for name in vars(AsyncTwoFactor) if not name.startswith("_")}
+    assert set(OPERATIONS) == {case.operation for case in CASES}
+    assert set(OPERATIONS) == {case.operation for case in CASES if case.outcome is None}
+    assert {getattr(errors, name) for name in errors.__all__} - bases == raised & {
+        getattr(errors, name) for name in errors.__all__
+    }
+    for operation, row in TABLE.items():
+        refusals = {cell.gate for cell in row.values() if isinstance(cell.gate, type)}
+        assert refusals <= {case.outcome for case in CASES if case.operation == operation}
+
+
+def test_everything_that_takes_a_secret_is_used() -> None:
+    """Every public class that hides something or takes keys, each method of it, and every function has a use above."""
+    used = {name for name, _, _ in WAYS}
+    public = [getattr(twofa, name) for name in twofa.__all__]
+    carriers = [
+        kind for kind in public if isinstance(kind, type) and (getattr(kind, "_hidden", None) or kind == KeyRing)
+    ]
+    methods = {
+        f"{kind.__name__}.{name}"
+        for kind in carriers
+        for name, value in vars(kind).items()
+        if not name.startswith("_") and callable(getattr(kind, name)) and not isinstance(value, property)
+    }
+    functions = {value.__name__ for value in public if inspect.isfunction(value)}
+    modules = {f"key_uri.{name}" for name in key_uri.__all__ if name.islower()} | {f"qr.{name}" for name in qr.__all__}
+
+    assert set() == ({kind.__name__ for kind in carriers} | methods | functions | modules) - used
+    assert {"TOTP", "Setup", "RecoveryCodes", "Verification", "KeyRing"} < {kind.__name__ for kind in carriers}
+
+
+@pytest.mark.parametrize(
+    ("outcome", "make"),
+    [
+        (PolicyError, lambda: Policy(digits=9)),
+        (InvalidSecret, lambda: TOTP(SHORT_SECRET)),
+        (InvalidKey, lambda: KeyRing(CUT_KEY)),
+        (InvalidKeyUri, lambda: TwoFactor(CountingStore(), keys=KeyRing(KEY), issuer="")),
+        (InvalidKeyUri, lambda: AsyncTwoFactor(ThreadedStore(CountingStore()), keys=KeyRing(KEY), issuer="")),
+        (TypeError, lambda: ByCode(anything(5))),
+    ],
+)
+def test_what_a_constructor_refused_can_be_looked_at(outcome: type[Exception], make: Callable[[], object]) -> None:
+    """A tool that shows local variables shows the half-made object too, and must not trip over its repr."""
+    with pytest.raises(outcome) as caught:
+        make()
+
+    walked = [frame.f_locals for frame, _ in traceback.walk_tb(caught.value.__traceback__)]
+    shown = [repr(variables["self"]) for variables in walked if "self" in variables]
+
+    assert shown
+
+
+def test_the_net_catches_what_it_is_made_for(net: Net, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A code in a local variable, a message, an argument, a log line or a repr is found, in whatever spelling."""
+    secrets = Secrets(monkeypatch)
+    secrets.add(CODE, RAW_SECRET)
+    clumsy: dict[str, Any] = {}
+    exec(  # a frame of a file that is none of ours
+        compile("def fail(typed):\n    code = int(typed)\n    raise ValueError('no')\n", "clumsy.py", "exec"), clumsy
+    )
+    with pytest.raises(ValueError, match="no") as caught:
+        clumsy["fail"](CODE)
+    net.texts += seen_of_error(caught.value)
+    assert {CODE} == {secret for secret, _ in secrets.found_in(net.texts)}
+
+    for shown in (f"the code {CODE} is wrong", repr({"secret": RAW_SECRET}), RAW_SECRET.hex(), f"secret={SECRET}"):
+        assert secrets.found_in([shown]), shown
+    logging.getLogger("twofa").debug("code=%s", CODE)
+    assert 2 <= len(secrets.found_in(net.texts))
+    assert [] == secrets.found_in([f"1{CODE}", f"0x{CODE}", "nothing"])

@@ -1,0 +1,533 @@
+"""The seal: keys are read strictly and shown nowhere, and whatever is not, to the bit, what was sealed is refused."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import hashlib
+import hmac
+import pickle
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from support import ACCOUNT, KEY, OTHER_KEY, USER, Phone, World
+
+from twofa import Change, KeyRing, Stored, Vouched
+from twofa.errors import InvalidKey, RecordDamaged, RecordError, StoreContention, UnknownKey, UnsupportedRecord
+from twofa.stores import MemoryStore, SQLiteStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DOCUMENT = b'{"schema":1}'
+RAW = base64.urlsafe_b64decode(KEY + "=")
+BASE64URL = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+
+
+def _sealed(user_id: str = USER, namespace: str = "", document: bytes = DOCUMENT) -> str:
+    return KeyRing(KEY).for_user(user_id, namespace).close(document)
+
+
+def _open(sealed: str, user_id: str = USER, namespace: str = "", *keys: str) -> bytes:
+    return KeyRing(*(keys or (KEY,))).for_user(user_id, namespace).open(sealed)
+
+
+# --- keys ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_new_key_is_32_random_bytes() -> None:
+    """Each generated key is another one, of 43 characters without padding, and a ring takes it."""
+    keys = {KeyRing.generate_key() for _ in range(8)}
+
+    assert 8 == len(keys)
+    for key in keys:
+        assert 43 == len(key)
+        assert 32 == len(base64.urlsafe_b64decode(key + "="))
+    assert 8 == len(KeyRing(*keys).key_ids)
+
+
+WRONG_KEYS: dict[str, tuple[Any, str]] = {
+    # how it is wrong: the key, and what the refusal says
+    "empty": ("", "is not 32 bytes"),
+    "31 bytes": (KEY[:-2], "is not 32 bytes"),
+    "33 bytes": (base64.urlsafe_b64encode(RAW + b"!").decode(), "is not 32 bytes"),
+    "16 bytes": (base64.urlsafe_b64encode(RAW[:16]).decode(), "is not 32 bytes"),
+    "hexadecimal": (RAW.hex(), "is not 32 bytes"),
+    "standard base64": (base64.b64encode(bytes(range(224, 256))).decode(), "is not 32 bytes"),
+    "a line break": (KEY + "\n", "is not 32 bytes"),
+    "a space inside": (KEY[:20] + " " + KEY[20:], "is not 32 bytes"),
+    "trailing bits": (KEY[:-1] + "d", "is not 32 bytes"),
+    "a foreign letter": (KEY[:-1] + "\u00e9", "is not 32 bytes"),
+    "a surrogate": (KEY[:-1] + "\ud800", "is not 32 bytes"),
+    "bytes": (KEY.encode(), "is not 32 bytes"),
+    "none": (None, "is not 32 bytes"),
+    "all zero": ("A" * 43, "is not random"),
+    "a pattern": (base64.urlsafe_b64encode(b"password" * 4).decode().rstrip("="), "is not random"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_KEYS)
+def test_what_is_no_key_is_refused(name: str) -> None:
+    """Whatever is not 32 random bytes in base64url is refused by its place, in a message that never says what it is."""
+    key, says = WRONG_KEYS[name]
+    for place, keys in ((1, (key,)), (1, (key, OTHER_KEY)), (2, (OTHER_KEY, key))):
+        with pytest.raises(InvalidKey, match=f"^key {place} {says}") as refusal:
+            KeyRing(*keys)
+        _shows_no_key(refusal, str(key or "no key"), OTHER_KEY)
+
+
+def _shows_no_key(refusal: pytest.ExceptionInfo[InvalidKey], *keys: str) -> None:
+    assert refusal.value.__context__ is None
+    frames = [entry.frame for entry in refusal.traceback if Path(entry.path).parent.name == "twofa"]
+    held = [value for frame in frames for value in frame.f_locals.values()]
+    shown = [repr(value) for value in held if not isinstance(value, KeyRing)]  # half-made, it has nothing to show yet
+    assert not any(key in text for key in keys for text in (str(refusal.value), *shown))
+
+
+def test_the_same_key_twice_is_refused() -> None:
+    """A key that is named twice is a mistake, however it is padded."""
+    for again in (KEY, KEY + "="):
+        with pytest.raises(InvalidKey, match="key 3 is in the ring already") as refusal:
+            KeyRing(KEY, OTHER_KEY, again)
+        _shows_no_key(refusal, KEY, OTHER_KEY)
+
+
+def test_padding_of_a_key_does_not_matter() -> None:
+    """A key that some tool wrote with its padding is the same key."""
+    assert KeyRing(KEY).key_ids == KeyRing(KEY + "=").key_ids
+
+
+@pytest.mark.parametrize("value", [f"{KEY},{OTHER_KEY}", f"{KEY} {OTHER_KEY}", f" {KEY} ,\n {OTHER_KEY},\n"])
+def test_a_ring_is_read_from_the_environment(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commas, spaces and line breaks separate the keys, and the first is the primary."""
+    monkeypatch.setenv("TWOFA_KEYS", value)
+
+    assert KeyRing(KEY, OTHER_KEY).key_ids == KeyRing.from_env("TWOFA_KEYS").key_ids
+
+
+@pytest.mark.parametrize("value", [None, "", "  ", " , "])
+def test_an_environment_without_keys_is_refused(value: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no default key: a missing or empty variable is named, with what to put into it."""
+    monkeypatch.delenv("TWOFA_KEYS", raising=False)
+    if value is not None:
+        monkeypatch.setenv("TWOFA_KEYS", value)
+
+    with pytest.raises(InvalidKey, match=r"TWOFA_KEYS holds no key: set it to KeyRing.generate_key\(\)'s output"):
+        KeyRing.from_env("TWOFA_KEYS")
+
+
+@pytest.mark.parametrize("wrong", ["CANARY-no-key", KEY])
+def test_a_wrong_environment_shows_no_key(wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The refusal names the variable and the place of the key, and neither it nor its traceback shows one."""
+    monkeypatch.setenv("TWOFA_KEYS", f"{KEY},{wrong}")
+
+    with pytest.raises(InvalidKey, match=r"^environment variable TWOFA_KEYS: key 2 is ") as refusal:
+        KeyRing.from_env("TWOFA_KEYS")
+    _shows_no_key(refusal, wrong, KEY)
+
+
+def test_a_ring_hides_its_keys() -> None:
+    """P11: a repr shows public ids only, of eight characters; a ring is neither pickled nor copied."""
+    ring = KeyRing(KEY, OTHER_KEY)
+
+    assert f"KeyRing(key_ids={ring.key_ids!r})" == repr(ring)
+    assert [8, 8] == list(map(len, ring.key_ids))
+    assert not any(part in repr(part_of) for part_of in (ring, ring.for_user(USER)) for part in (KEY, repr(RAW)))
+    for carry in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(TypeError, match="carries keys"):
+            carry(ring)
+
+
+def test_a_key_id_is_derived_from_its_key() -> None:
+    """The id is the first six bytes of HKDF-Expand with its own label, so no id tells anything of a key."""
+    expected = hmac.digest(RAW, b"twofa1 key id" + b"\x01", "sha256")[:6]
+
+    assert (base64.urlsafe_b64encode(expected).decode(),) == KeyRing(KEY).key_ids
+
+
+# --- sealing -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("document", [b"", b"x", DOCUMENT, bytes(range(256)) * 40])
+def test_what_was_sealed_opens(document: bytes) -> None:
+    """A document of any length comes back byte for byte."""
+    assert document == _open(_sealed(document=document))
+
+
+def test_a_seal_is_what_the_design_says() -> None:
+    """AES-256-GCM over an HKDF-Expand subkey that is computed here by hand, bound to format, namespace and user."""
+    context = b"twofa1\0tenant-7\0user-42"
+    subkey = hmac.digest(RAW, context + b"\x01", "sha256")
+    mark, key_id, text = _sealed("user-42", "tenant-7").split(".")
+    box = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+    assert "twofa1" == mark
+    assert (key_id,) == KeyRing(KEY).key_ids
+    assert 12 + len(DOCUMENT) + 16 == len(box)
+    assert DOCUMENT == AESGCM(subkey).decrypt(box[:12], box[12:], context)
+
+
+def test_what_others_sealed_by_the_design_opens() -> None:
+    """A record that is made here by hand, from the same parts, is opened: the format is not ours alone."""
+    context = "twofa1\0\0žofie".encode()
+    nonce = bytes(range(12))
+    box = nonce + AESGCM(hmac.digest(RAW, context + b"\x01", "sha256")).encrypt(nonce, DOCUMENT, context)
+    sealed = f"twofa1.{KeyRing(KEY).key_ids[0]}.{base64.urlsafe_b64encode(box).decode().rstrip('=')}"
+
+    assert DOCUMENT == _open(sealed, "žofie")
+
+
+def test_no_two_seals_are_alike() -> None:
+    """Each seal has a nonce of its own, so that the same document never looks the same."""
+    seal = KeyRing(KEY).for_user(USER)
+
+    assert 100 == len({seal.close(DOCUMENT)[16:32] for _ in range(100)})
+
+
+@pytest.mark.parametrize("user_id", ["user-4", "user-421", "User-42", "user-42 ", "user-43", ""])
+def test_a_record_of_another_user_is_refused(user_id: str) -> None:
+    """P8: copied to another user, however alike their names, a record does not open."""
+    with pytest.raises(RecordDamaged):
+        _open(_sealed(), user_id)
+
+
+@pytest.mark.parametrize("namespace", ["tenant-8", "tenant-7 ", "Tenant-7", ""])
+def test_a_record_of_another_namespace_is_refused(namespace: str) -> None:
+    """P8: copied to another application or tenant that shares keys and user ids, a record does not open."""
+    with pytest.raises(RecordDamaged):
+        _open(_sealed(namespace="tenant-7"), namespace=namespace)
+
+
+def test_where_a_namespace_ends_is_never_in_doubt() -> None:
+    """Pairs that read the same side by side are different users all the same."""
+    pairs = [("b c", "a"), ("c", "ab"), ("c", "a b"), ("abc", ""), ("", "abc"), ("bc", "a"), (" b c", "a"), ("a", "bc")]
+    for place, (user_id, namespace) in enumerate(pairs):
+        sealed = _sealed(user_id, namespace)
+        for other, pair in enumerate(pairs):
+            if place != other:
+                with pytest.raises(RecordDamaged):
+                    _open(sealed, *pair)
+
+
+# --- damage --------------------------------------------------------------------------------------------------------
+
+
+def _refused(sealed: str) -> RecordError:
+    with pytest.raises(RecordError) as refusal:
+        _open(sealed)
+    assert refusal.value.__context__ is None
+    return refusal.value
+
+
+def test_every_flipped_bit_is_refused() -> None:
+    """P8: of a fixed record every single flipped bit, of the mark, the key id, the nonce, the content or the tag."""
+    sealed = _sealed().encode()
+    for place in range(len(sealed)):
+        for bit in range(8):
+            flipped = bytearray(sealed)
+            flipped[place] ^= 1 << bit
+            _refused(flipped.decode("latin-1"))
+
+
+def test_every_truncation_is_refused() -> None:
+    """P8: cut short at either end by any number of characters, a record does not open."""
+    sealed = _sealed()
+    for cut in range(1, len(sealed) + 1):
+        assert isinstance(_refused(sealed[:-cut]), RecordDamaged)
+        _refused(sealed[cut:])
+
+
+def test_every_replaced_character_is_refused() -> None:
+    """P8: any other symbol of base64url, or a separator, in any one place."""
+    sealed = _sealed()
+    for place, symbol in enumerate(sealed):
+        for other in BASE64URL + ".=+/ ~":
+            if other != symbol:
+                _refused(sealed[:place] + other + sealed[place + 1 :])
+
+
+def test_every_character_put_in_or_left_out_is_refused() -> None:
+    """P8: a record that is one character longer or shorter, anywhere, does not open."""
+    sealed = _sealed()
+    for place in range(len(sealed) + 1):
+        for extra in "A=.\n \0é":
+            _refused(sealed[:place] + extra + sealed[place:])
+        if place < len(sealed):
+            _refused(sealed[:place] + sealed[place + 1 :])
+
+
+@pytest.mark.parametrize("length", range(48, 51))
+@pytest.mark.parametrize(
+    "respell",
+    [
+        lambda text: text + "=",
+        lambda text: text + "=" * (-len(text) % 4 or 4),
+        lambda text: text + "\n",
+        lambda text: "\n" + text,
+        lambda text: text[:40] + "\r\n" + text[40:],
+        lambda text: text + " ",
+        lambda text: text.replace("-", "+").replace("_", "/"),
+        lambda text: text + "!",
+        lambda text: text + "A",
+        lambda text: text + ".",
+        lambda text: text + ".A",
+        lambda text: text[:-1] + BASE64URL[BASE64URL.index(text[-1]) ^ 1],
+        lambda text: text[:-1] + BASE64URL[BASE64URL.index(text[-1]) ^ 3],
+    ],
+)
+def test_another_spelling_is_refused(respell: Callable[[str], str], length: int) -> None:
+    """Padding, line breaks, the standard alphabet, ignored characters, stray bits: the same bytes have one spelling."""
+    mark, key_id, text = _sealed(document=b"x" * length).split(".")
+    while not set("-_") <= set(text):
+        mark, key_id, text = _sealed(document=b"x" * length).split(".")
+
+    assert isinstance(_refused(f"{mark}.{key_id}.{respell(text)}"), RecordDamaged)
+
+
+@pytest.mark.parametrize("mark", ["twofa2", "twofa3", "twofa10", "twofa9999"])
+def test_a_newer_format_is_refused_by_its_name(mark: str) -> None:
+    """A record in a later format says so, whatever follows its mark."""
+    for rest in (_sealed()[6:], "", ".", ".a.b.c"):
+        refusal = _refused(mark + rest)
+        assert isinstance(refusal, UnsupportedRecord)
+        assert f"the format {mark}: upgrade this instance of twofa" in str(refusal)
+
+
+@pytest.mark.parametrize(
+    "sealed",
+    [
+        "",
+        ".",
+        "..",
+        "...",
+        "twofa1",
+        "twofa1..",
+        "twofa0.a.b",
+        "twofa01.a.b",
+        "twofa12345.a.b",
+        "TWOFA1.a.b",
+        "{}",
+        "null",
+    ],
+)
+def test_what_was_never_a_record_is_damaged(sealed: str) -> None:
+    """P3: anything else is damaged; nothing of the kind reads as "no second factor here"."""
+    assert isinstance(_refused(sealed), RecordDamaged)
+
+
+def test_a_record_that_is_only_nonce_and_tag_is_not_sealed_by_anyone() -> None:
+    """Shorter than a nonce and a tag is damaged before any cipher sees it; of that length the tag decides."""
+    mark, key_id, _ = _sealed().split(".")
+    for length in (0, 1, 11, 12, 27, 28):
+        text = base64.urlsafe_b64encode(bytes(length)).decode().rstrip("=")
+        assert isinstance(_refused(f"{mark}.{key_id}.{text}"), RecordDamaged)
+
+
+def test_a_key_that_is_not_in_the_ring_is_named() -> None:
+    """A record under another key is refused with that key's public id; what is no id at all is damaged."""
+    sealed = KeyRing(OTHER_KEY).for_user(USER).close(DOCUMENT)
+    refusal = _refused(sealed)
+
+    assert isinstance(refusal, UnknownKey)
+    assert KeyRing(OTHER_KEY).key_ids == (refusal.key_id,)
+    mark, key_id, text = sealed.split(".")
+    for wrong in ("", key_id[:-1], key_id + "A", key_id[:-1] + "+", key_id[:-1] + "é"):
+        assert isinstance(_refused(f"{mark}.{wrong}.{text}"), RecordDamaged)
+
+
+# --- rotation ------------------------------------------------------------------------------------------------------
+
+
+def test_the_first_key_seals_and_all_keys_open() -> None:
+    """While both keys are in the ring, records of both open, and new ones are under the first."""
+    ring, old = KeyRing(OTHER_KEY, KEY), _sealed()
+    seal = ring.for_user(USER)
+    new = seal.close(DOCUMENT)
+
+    assert DOCUMENT == seal.open(old) == seal.open(new) == _open(new, USER, "", OTHER_KEY)
+    assert not ring.is_current(old)
+    assert ring.is_current(new)
+    assert new.split(".")[1] == ring.key_ids[0]
+
+
+def test_a_rotation_from_end_to_end() -> None:
+    """The new key first as an older one, then as the primary, then alone: at no point is the user locked out."""
+    world = World("blocking")
+    phone, codes = world.enrol()
+    ahead = world.new_face(keys=KeyRing(KEY, OTHER_KEY))
+    rotated = world.new_face(keys=KeyRing(OTHER_KEY, KEY))
+    done = world.new_face(keys=KeyRing(OTHER_KEY))
+    assert ahead.reseal(USER) is False
+    with pytest.raises(UnknownKey):
+        done.status(USER)
+    with pytest.raises(UnknownKey):
+        done.reseal(USER)
+    before, events = rotated.status(USER), len(world.events)
+
+    assert rotated.reseal(USER) is True
+    assert rotated.reseal(USER) is False
+    assert before == rotated.status(USER) == ahead.status(USER) == done.status(USER)
+    assert events == len(world.events)
+    with pytest.raises(UnknownKey):
+        world.face.status(USER)
+    assert "totp" == done.verify(USER, phone.code()).method
+    assert 9 == done.redeem_recovery_code(USER, codes[0]).recovery_codes_remaining
+
+
+def test_any_write_reseals() -> None:
+    """A login under the new ring puts the record under its primary key."""
+    world = World("blocking")
+    phone, _ = world.enrol()
+    rotated = world.new_face(keys=KeyRing(OTHER_KEY, KEY))
+    rotated.verify(USER, phone.code())
+
+    assert rotated.reseal(USER) is False
+
+
+def test_nobody_is_resealed_who_has_no_record() -> None:
+    """An unknown user has nothing to reseal, and gets no record by it."""
+    world = World("blocking")
+
+    assert world.face.reseal("nobody") is False
+    assert world.record("nobody") is None
+
+
+class Contested(MemoryStore):
+    """A store on which somebody else is always faster, for the first few swaps."""
+
+    losses = 0
+
+    def swap(self, user_id: str, change: Change) -> bool:
+        if self.losses:
+            self.losses -= 1
+            return False
+        return super().swap(user_id, change)
+
+
+@pytest.mark.parametrize("losses", [1, 99])
+def test_resealing_tries_again(losses: int) -> None:
+    """A reseal that loses to other writers is repeated until it wins."""
+    store = Contested()
+    world = World("blocking", store=store)
+    world.enrol()
+    store.losses = losses
+
+    assert world.new_face(keys=KeyRing(OTHER_KEY, KEY)).reseal(USER) is True
+
+
+def test_resealing_gives_up_in_the_end() -> None:
+    """When it loses a hundred times over, a reseal fails, and the record is as it was."""
+    store = Contested()
+    world = World("blocking", store=store)
+    world.enrol()
+    before, store.losses = world.record(), 10**6
+
+    with pytest.raises(StoreContention):
+        world.new_face(keys=KeyRing(OTHER_KEY, KEY)).reseal(USER)
+    assert before == world.record()
+
+
+def _stored(world: World, user_id: str = USER) -> Stored:
+    stored = world.record(user_id)
+    assert stored is not None
+    return stored
+
+
+# --- through the face ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "damage", ["copied", "cut short", "flipped", "unknown key", "newer", "older", "no record at all"]
+)
+def test_a_record_that_cannot_be_trusted_never_reads_as_none(damage: str) -> None:
+    """P3, P8: every method refuses it, even those that need no code, and none of them writes."""
+    world = World("blocking")
+    world.enrol()
+    world.enrol("another")
+    intact = _stored(world)
+    sealed = {
+        "copied": _stored(world, "another").document,
+        "cut short": intact.document[:-4],
+        "flipped": intact.document[:-1] + ("A" if intact.document[-1] != "A" else "Q"),
+        "unknown key": KeyRing(OTHER_KEY).for_user(USER).close(DOCUMENT),
+        "newer": _sealed(document=b'{"schema":2}'),
+        "older": _sealed(document=b'{"schema":0}'),
+        "no record at all": "",
+    }[damage]
+    world.store.swap(USER, Change(intact.version, Stored("f" * 32, sealed)))
+    before, carol = world.record(), Vouched(by="carol", reason="asked")
+    calls: list[Callable[[], object]] = [
+        lambda: world.face.status(USER),
+        lambda: world.face.reseal(USER),
+        lambda: world.face.verify(USER, "123456"),
+        lambda: world.face.redeem_recovery_code(USER, "0" * 24),
+        lambda: world.face.begin_setup(USER, account_name=ACCOUNT),
+        lambda: world.face.begin_setup(USER, account_name=ACCOUNT, proof=carol),
+        lambda: world.face.confirm_setup(USER, "123456", handle="x"),
+        lambda: world.face.cancel_setup(USER),
+        lambda: world.face.reset_recovery_codes(USER, proof=carol),
+        lambda: world.face.reset_authenticator(USER, account_name=ACCOUNT, proof=carol),
+        lambda: world.face.disable(USER, proof=carol),
+        lambda: world.face.forget(USER, proof=carol),
+    ]
+    for call in calls:
+        with pytest.raises(RecordError):
+            call()
+
+    assert before == world.record()
+
+
+def test_namespaces_are_worlds_apart() -> None:
+    """Two tenants that share store and keys never read each other's records."""
+    world = World("blocking")
+    tenant = world.new_face(namespace="tenant-7")
+    tenant.begin_setup(USER, account_name=ACCOUNT)
+
+    with pytest.raises(RecordDamaged):
+        world.face.status(USER)
+
+
+def test_nothing_secret_is_in_the_database_file(tmp_path: Path) -> None:
+    """P8: neither secrets nor codes, in any spelling, nor hashes of codes, nor handle or token are in the raw file."""
+    store = SQLiteStore(tmp_path / "app.db")
+    world = World("blocking", store=store)
+    setup = world.begin()
+    phone, codes = world.confirm(setup)
+    token = world.login(phone).token
+    pending = world.begin(proof=Vouched(by="carol", reason="asked"))
+    world.face.redeem_recovery_code(USER, codes[0])
+    secrets: list[str | bytes] = [
+        setup.handle,
+        pending.handle,
+        token,
+        setup.uri,
+        pending.uri,
+        phone.code(),
+        Phone(pending.uri, world.clock).code(),
+    ]
+    kept = KeyRing(KEY).for_user(USER).open(_stored(world).document)
+    for shown in (setup.manual_key, pending.manual_key):
+        secret = base64.b32decode(shown.replace(" ", ""))
+        assert base64.b64encode(secret) in kept
+        secrets += [shown, shown.replace(" ", ""), secret, secret.hex(), base64.b64encode(secret)]
+    for code in codes:
+        secrets += [code, code.replace("-", ""), code[2:]]
+    hashes = max(kept.split(b'"'), key=len)
+    packed = base64.b64decode(hashes)
+    assert packed[16:48] == hashlib.sha256(packed[:16] + codes[0].replace("-", "").encode()).digest()
+    secrets += [hashes, packed[:16], packed[16:48], packed[-32:]]
+
+    raw = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+
+    assert b"twofa1." in raw
+    for needle in (part if isinstance(part, bytes) else part.encode() for part in secrets):
+        assert needle not in raw, f"{len(needle)} bytes of a secret are in the file"
+
+
+def test_a_key_is_no_name_of_a_variable() -> None:
+    """Whoever passes the key itself is told so, without the key."""
+    with pytest.raises(InvalidKey, match="and this is a key") as refusal:
+        KeyRing.from_env(KEY)
+    assert KEY not in str(refusal.value)

@@ -1,0 +1,294 @@
+"""The values of the public face: immutable, compared by content, safe to log; the proofs and the shapes among them."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import pickle
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from twofa import (
+    Argon2id,
+    ByCode,
+    ByRecoveryCode,
+    ByVerification,
+    Event,
+    EventKind,
+    Policy,
+    RecoveryCodes,
+    Scrypt,
+    Setup,
+    Status,
+    Throttle,
+    Verification,
+    Vouched,
+    qr,
+)
+from twofa._values import Hidden, Value, same, utc
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+NOON = datetime(2027, 1, 15, 12, tzinfo=UTC)
+CANARY = "CANARY7KQXM4TZ"
+URI = f"otpauth://totp/Example:alice?secret={CANARY}&issuer=Example"
+
+
+def _setup(handle: str = CANARY) -> Setup:
+    return Setup(handle=handle, uri=URI, manual_key=CANARY, expires_at=NOON, generation=None)
+
+
+def _verification(failed_before: int = 0) -> Verification:
+    return Verification(
+        method="totp",
+        at=NOON,
+        recovery_codes_remaining=10,
+        step_offset=0,
+        failed_before=failed_before,
+        token=CANARY,
+        generation="g",
+    )
+
+
+def _status(digits: int = 6) -> Status:
+    return Status(
+        required=True,
+        state="active",
+        setup_expires_at=None,
+        confirmed_at=NOON,
+        last_used_at=NOON,
+        recovery_codes_remaining=10,
+        recovery_codes_issued_at=NOON,
+        retry_at=None,
+        recovery_retry_at=None,
+        generation="g",
+        algorithm="SHA1",
+        digits=digits,
+        period=30,
+    )
+
+
+SECRETIVE: dict[str, tuple[Callable[[], Value], Callable[[], Value]]] = {
+    # one of each kind that carries a secret, and another that differs
+    "ByCode": (lambda: ByCode(CANARY), lambda: ByCode("other")),
+    "ByRecoveryCode": (lambda: ByRecoveryCode(CANARY), lambda: ByRecoveryCode("other")),
+    "ByVerification": (lambda: ByVerification(CANARY), lambda: ByVerification("other")),
+    "Setup": (_setup, lambda: _setup("other")),
+    "Verification": (_verification, lambda: _verification(1)),
+    "RecoveryCodes": (lambda: RecoveryCodes((CANARY,), "g"), lambda: RecoveryCodes(("other",), "g")),
+}
+OPEN: dict[str, tuple[Callable[[], Value], Callable[[], Value]]] = {
+    # the same for those that carry none
+    "Vouched": (lambda: Vouched("carol", "ticket 1"), lambda: Vouched("carol", "ticket 2")),
+    "Status": (_status, lambda: _status(8)),
+    "Policy": (lambda: Policy(digits=8), Policy),
+    "Throttle": (lambda: Throttle(block_after=50), Throttle),
+    "Argon2id": (lambda: Argon2id(iterations=3), Argon2id),
+    "Scrypt": (lambda: Scrypt(n=2**18), Scrypt),
+    "Event": (
+        lambda: Event(EventKind.CODE_ACCEPTED, "u", NOON, detail={"remaining": 3}),
+        lambda: Event(EventKind.CODE_ACCEPTED, "u", NOON, detail={"remaining": 4}),
+    ),
+}
+ALL = SECRETIVE | OPEN
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_values_cannot_be_changed(name: str) -> None:
+    """No field can be set, added or deleted, and the message names the field."""
+    value = ALL[name][0]()
+    for field in (*value.__slots__, "novelty"):
+        with pytest.raises(AttributeError, match=f"{name} is immutable: '{field}' cannot be set"):
+            setattr(value, field, None)
+        with pytest.raises(AttributeError, match=f"{name} is immutable: '{field}' cannot be deleted"):
+            delattr(value, field)
+    assert not hasattr(value, "__dict__")
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_values_are_compared_by_content(name: str) -> None:
+    """Two of the same content are equal and hash alike; another content or another kind is not equal."""
+    one, other = ALL[name]
+
+    assert one() == one()
+    assert hash(one()) == hash(one())
+    assert one() != other()
+    assert one() != repr(one())
+
+
+def test_values_of_different_kinds_differ() -> None:
+    """A code and a recovery code of the same text are different proofs."""
+    assert ByCode("123456") != ByRecoveryCode("123456")
+    assert hash(ByCode("123456")) != hash(ByRecoveryCode("123456"))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_repr_names_the_kind(name: str) -> None:
+    """Every repr begins with the name of its class."""
+    assert repr(ALL[name][0]()).startswith(f"{name}(")
+
+
+@pytest.mark.parametrize("name", SECRETIVE)
+def test_a_secret_is_in_no_repr(name: str) -> None:
+    """P11: a repr shows that something is hidden, and not what."""
+    shown = repr(SECRETIVE[name][0]())
+
+    assert CANARY not in shown
+    assert "hidden>" in shown
+
+
+@pytest.mark.parametrize("name", SECRETIVE)
+@pytest.mark.parametrize("carry", [pickle.dumps, copy.copy, copy.deepcopy])
+def test_a_secret_is_never_carried_elsewhere(name: str, carry: Callable[[Value], object]) -> None:
+    """P11: what carries a secret refuses to be pickled or copied, in a message without it."""
+    with pytest.raises(TypeError, match=f"a {name} carries a secret") as refusal:
+        carry(SECRETIVE[name][0]())
+
+    assert CANARY not in str(refusal.value)
+
+
+@pytest.mark.parametrize("name", OPEN)
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_the_others_survive_pickling(name: str, protocol: int) -> None:
+    """What carries no secret comes back from a pickle as it was."""
+    value = OPEN[name][0]()
+
+    assert value == pickle.loads(pickle.dumps(value, protocol))
+
+
+def test_a_repr_shows_every_open_field() -> None:
+    """The repr of a verification shows all of it but the token."""
+    assert (
+        "Verification(at=datetime.datetime(2027, 1, 15, 12, 0, tzinfo=datetime.timezone.utc), failed_before=0, "
+        "generation='g', method='totp', recovery_codes_remaining=10, step_offset=0, token=<hidden>)"
+    ) == repr(_verification())
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_signature_names_the_fields(name: str) -> None:
+    """A constructor's parameters are the fields, and no field stays empty."""
+    value = ALL[name][0]()
+
+    assert {field.lstrip("_") for field in value.__slots__} == set(inspect.signature(type(value)).parameters)
+    for field in value.__slots__:
+        getattr(value, field)
+
+
+@pytest.mark.parametrize("text", [CANARY, None, b"123456", ["a"]])
+def test_hidden_text_is_shown_nowhere(text: Any) -> None:
+    """P11: whatever a caller passed is kept as it is, out of sight of a repr, a format and a pickle."""
+    hidden = Hidden(text)
+
+    assert text is hidden.text
+    assert "<hidden>" == repr(hidden) == str(hidden) == f"{hidden}"
+    for carry in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(TypeError, match=r"hidden text cannot be pickled$"):
+            carry(hidden)
+
+
+@pytest.mark.parametrize(("offered", "alike"), [(b"abc", True), (b"abd", False), (b"ab", False), (b"", False)])
+def test_secrets_are_compared_whole(offered: bytes, alike: bool) -> None:
+    """Only the same bytes are the same."""
+    assert alike is same(b"abc", offered)
+
+
+def test_times_are_aware_and_utc() -> None:
+    """Unix seconds become aware UTC times, on both sides of 2038 and 2106."""
+    assert datetime(1970, 1, 1, tzinfo=UTC) == utc(0)
+    assert datetime(2038, 1, 19, 3, 14, 8, tzinfo=UTC) == utc(2**31)
+    assert datetime(2106, 2, 7, 6, 28, 16, tzinfo=UTC) == utc(2**32)
+    assert timedelta(0) == utc(0).utcoffset()
+
+
+# --- proofs --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [ByCode, ByRecoveryCode, ByVerification])
+@pytest.mark.parametrize("wrong", [None, b"123456", 123456, ["123456"]])
+def test_a_proof_takes_text(kind: type[ByCode], wrong: object) -> None:
+    """Anything but a string is a `TypeError` that names the kind and the type, and not what was passed."""
+    with pytest.raises(TypeError, match=f"{kind.__name__} needs .* as str, not {type(wrong).__name__}$"):
+        kind(wrong)  # type: ignore[arg-type]  # the wrong type is the point
+
+
+@pytest.mark.parametrize("kind", [ByCode, ByRecoveryCode, ByVerification])
+def test_a_refused_proof_is_in_no_local_variable(kind: type[ByCode]) -> None:
+    """P11: of the frames that a refused proof's traceback names, none of ours shows what was passed."""
+    with pytest.raises(TypeError) as refusal:
+        kind([CANARY])  # type: ignore[arg-type]  # the wrong type is the point
+
+    ours = [entry for entry in refusal.traceback if Path(entry.path).parent.name == "twofa"]
+    assert 2 == len(ours)
+    assert all(CANARY not in repr(value) for entry in ours for value in entry.frame.f_locals.values())
+
+
+def test_a_proof_keeps_what_was_typed() -> None:
+    """Reading comes later: a proof holds the text exactly as it was given, the empty one too."""
+    assert " 123 456 " == ByCode(" 123 456 ").code
+    assert "" == ByRecoveryCode("").code
+    assert "x" == ByVerification("x").token
+
+
+def test_a_voucher_is_put_on_record() -> None:
+    """The host's word says who and why, in the open."""
+    vouched = Vouched(by="support:carol", reason="identity checked, ticket 4711")
+
+    assert "support:carol" == vouched.by
+    assert "identity checked, ticket 4711" == vouched.reason
+    assert "Vouched(by='support:carol', reason='identity checked, ticket 4711')" == repr(vouched)
+
+
+@pytest.mark.parametrize("field", ["by", "reason"])
+def test_a_voucher_without_words_is_refused(field: str) -> None:
+    """Both have 1 to 1,000 characters that are not all blank, and are text."""
+    right = {"by": "carol", "reason": "asked"}
+    for wrong in ("", "   ", "\t\n", "x" * 1001, " " * 10**6 + "x", "a\0b", "a\ud800b"):
+        with pytest.raises(ValueError, match=f"Vouched needs {field} in 1 to 1000 characters"):
+            Vouched(**right | {field: wrong})
+    for wrong_type in (None, b"carol", 1):
+        with pytest.raises(TypeError, match=f"Vouched needs {field} as str, not {type(wrong_type).__name__}"):
+            Vouched(**right | {field: wrong_type})  # type: ignore[arg-type]  # the wrong type is the point
+    for least_and_most in ("x", "x" * 1000):
+        assert least_and_most == getattr(Vouched(**right | {field: least_and_most}), field)
+
+
+# --- shapes --------------------------------------------------------------------------------------------------------
+
+
+def test_a_setup_draws_its_own_uri() -> None:
+    """All four pictures of a set-up are pictures of its Key URI."""
+    setup = _setup()
+
+    assert qr.svg(URI) == setup.qr_svg()
+    assert qr.png(URI) == setup.qr_png()
+    assert qr.data_uri(URI) == setup.qr_data_uri()
+    assert qr.text(URI) == setup.qr_text()
+
+
+def test_recovery_codes_are_a_sequence_of_strings() -> None:
+    """They can be counted, indexed, sliced, searched and walked like a tuple."""
+    codes = RecoveryCodes(("AAAA-1", "BBBB-2", "CCCC-3"), "g")
+
+    assert 3 == len(codes)
+    assert "AAAA-1" == codes[0]
+    assert "CCCC-3" == codes[-1]
+    assert ("BBBB-2", "CCCC-3") == codes[1:]
+    assert ["AAAA-1", "BBBB-2", "CCCC-3"] == list(codes)
+    assert "BBBB-2" in codes
+    assert 1 == codes.index("BBBB-2")
+    assert "g" == codes.generation
+    with pytest.raises(IndexError):
+        codes[3]
+
+
+def test_recovery_codes_print_one_per_line() -> None:
+    """`str` gives one code a line, `text` the same as a file that ends with a line break, `repr` none."""
+    codes = RecoveryCodes(("AAAA-1", "BBBB-2"), "g")
+
+    assert "AAAA-1\nBBBB-2" == str(codes)
+    assert "AAAA-1\nBBBB-2\n" == codes.text()
+    assert "RecoveryCodes(<2 hidden>, generation='g')" == repr(codes)

@@ -1,0 +1,206 @@
+"""What is shipped: the wheel's content and metadata, the layers, the public names, and what importing costs."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import pkgutil
+import subprocess
+import sys
+from importlib.metadata import distribution
+from pathlib import Path
+
+import pytest
+
+import twofa
+
+PACKAGE = Path(twofa.__file__).parent
+MODULES = sorted(module.name for module in pkgutil.walk_packages([str(PACKAGE)], "twofa."))
+
+LAYERS = [
+    {"errors", "entropy", "values"},
+    {"policy", "throttle", "turns", "proofs", "events", "shapes", "jobs"},
+    {"otp", "recovery", "sealing", "stores.protocol", "stores.trail"},
+    {"state", "hashing", "key_uri", "qr", "stores.memory", "stores.threaded", "stores.sqlite"},
+    {"machine", "stores"},
+    {"decisions"},
+    {"run"},
+    {"core"},
+    {"service", "aio"},
+    {""},
+]
+"""From the bottom up: a module imports, when it is loaded, only from layers below its own."""
+
+PUBLIC = {"twofa", "twofa.errors", "twofa.key_uri", "twofa.qr", "twofa.stores", "twofa.stores.protocol"}
+"""The modules that the documentation sends a reader to."""
+
+WITHIN = {"twofa.key_uri": {"read"}}
+"""What a public module has for the rest of the package alone."""
+
+EXTRAS = [
+    {"stores.redis.cursors", "stores.redis.scripts", "stores.sqlalchemy.tables"},
+    {"stores.redis.talk", "stores.sqlalchemy.families"},
+    {"stores.redis.clients"},
+    {"stores.redis.store", "stores.sqlalchemy.store"},
+    {"stores.redis", "stores.sqlalchemy"},
+]
+"""The stores that need a driver, from the bottom up, above what the embedded ones stand on."""
+
+STORES = {"stores", "stores.memory", "stores.threaded", "stores.sqlite"}.union(*EXTRAS)
+"""The stores that come with the library: nothing but the package that offers them may import them."""
+
+KIT = {name.removeprefix("twofa.") for name in MODULES if name.startswith("twofa.testing")}
+"""For tests, a host's and a store's: nothing in the library may import it."""
+
+LAZY = {
+    "aio": {"hashing"},
+    "core": {"key_uri"},
+    "otp": {"key_uri"},
+    "shapes": {"qr"},
+    "jobs": {"hashing"},
+}
+"""What is imported where it is first used, to keep `import twofa` cheap."""
+
+
+def test_the_tests_run_on_the_installed_package() -> None:
+    """What is tested is what a user installs, not the source tree beside it."""
+    assert "site-packages" in PACKAGE.parts
+
+
+def test_the_metadata() -> None:
+    """The distribution is called twofa-core, needs exactly three others, and is typed."""
+    installed = distribution("twofa-core")
+    requirements = [line for line in installed.requires or [] if "extra ==" not in line]
+
+    assert ["cryptography", "qrcode", "typing-extensions"] == sorted(line.split(">=")[0] for line in requirements)
+    assert all(">=" in line for line in requirements)
+    assert ">=3.11" == installed.metadata["Requires-Python"]
+    assert "MIT" == installed.metadata["License-Expression"]
+    assert "Typing :: Typed" in installed.metadata.get_all("Classifier", [])
+    files = [str(file) for file in installed.files or []]
+    assert "twofa/py.typed" in files
+    assert [f"twofa/{path}" for path in _sources()] == sorted(file for file in files if file.endswith(".py"))
+    assert not [file for file in files if not file.startswith(("twofa/", "twofa_core-"))]
+
+
+def test_importing_loads_nothing_that_a_login_does_not_need() -> None:
+    """`import twofa` loads neither the drawing of QR codes, nor a database driver, nor an event loop."""
+    script = "import sys, twofa; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-I", "-c", script], check=True, capture_output=True, text=True)
+
+    heavy = {
+        "qrcode",
+        "sqlite3",
+        "asyncio",
+        "logging",
+        "dataclasses",
+        "typing_extensions",
+        "concurrent.futures",
+        "json",
+        "hashlib",
+        "hmac",
+        "secrets",
+        "http",
+        "urllib.parse",
+    }
+    assert set() == heavy & set(loaded.stdout.split())
+
+
+@pytest.mark.parametrize("name", ["twofa", *MODULES])
+def test_all_is_honest(name: str) -> None:
+    """Each name in `__all__` exists and stands there once, and a public module's leaves out none of its own."""
+    module = importlib.import_module(name)
+    names = getattr(module, "__all__", None)
+    if names is None:
+        assert name not in PUBLIC
+        return
+    own = {each for each, value in vars(module).items() if name == getattr(value, "__module__", "") and each[0] != "_"}
+
+    assert [] == [each for each in names if not hasattr(module, each)]
+    assert len(set(names)) == len(names)
+    assert name not in PUBLIC or WITHIN.get(name, set()) == own - set(names)
+
+
+def test_the_public_names() -> None:
+    """The package offers exactly what the documentation names."""
+    assert {
+        "TOTP", "Argon2id", "AsyncStore", "AsyncTwoFactor", "ByCode", "ByRecoveryCode", "ByVerification", "Change",
+        "Event", "EventKind", "KeyRing", "Policy", "Proof", "RecoveryCodes", "Scrypt", "Setup", "Status", "Store", "Stored",
+        "Throttle", "TwoFactor", "TwoFactorError", "Verification", "Vouched", "errors", "hotp",
+    } == set(twofa.__all__)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_imports_run_one_way(name: str) -> None:
+    """Each module imports only from layers below its own; nothing in the core imports a store or a face."""
+    short = name.removeprefix("twofa.")
+    if short == "stores":
+        assert {"stores.protocol"} == _imports(PACKAGE / "stores" / "__init__.py", whole=False)
+        return
+    if short in KIT:
+        return
+    if short in set().union(*EXTRAS):
+        own = next(place for place, layer in enumerate(EXTRAS) if short in layer)
+        lower = set().union(*LAYERS[:3], *EXTRAS[:own])
+        folder = PACKAGE / Path(*short.split("."))
+        source = folder / "__init__.py" if folder.is_dir() else folder.with_suffix(".py")
+        assert set() == _imports(source, whole=True) - lower
+        return
+    level = next(place for place, layer in enumerate(LAYERS) if short in layer)
+    below = set().union(*LAYERS[:level]) - STORES - KIT
+    source = PACKAGE / Path(*short.split(".")).with_suffix(".py")
+
+    assert set() == _imports(source, whole=False) - below
+    assert LAZY.get(short, set()) == _imports(source, whole=True) - _imports(source, whole=False)
+
+
+def _imports(source: Path, *, whole: bool) -> set[str]:
+    """Return the modules of the package that a file imports, when loaded or, with `whole`, ever (but for typing)."""
+    found: set[str] = set()
+    nodes: list[ast.AST] = [ast.parse(source.read_text(encoding="utf-8"))]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, ast.Import):
+            found.update(_short(alias.name) for alias in node.names if alias.name.split(".")[0] == "twofa")
+        elif isinstance(node, ast.ImportFrom):
+            assert 0 == node.level, "imports are absolute"
+            module = node.module or ""
+            names = [f"{module}.{alias.name}" for alias in node.names if f"{module}.{alias.name}" in MODULES]
+            found.update(_short(name) for name in names or [module] if module.split(".")[0] == "twofa")
+        elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            nodes.extend(node.orelse)
+        elif whole or not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            nodes.extend(ast.iter_child_nodes(node))
+    return found
+
+
+def _short(name: str) -> str:
+    """Return a module's name within the package, which is empty for the package itself."""
+    return name.removeprefix("twofa").removeprefix(".")
+
+
+def _sources() -> list[str]:
+    """Return the modules in the source tree beside the tests."""
+    source = Path(__file__).parent.parent.parent / "src" / "twofa"
+    return sorted(path.relative_to(source).as_posix() for path in source.rglob("*.py"))
+
+
+@pytest.mark.parametrize("source", sorted(PACKAGE.rglob("*.py")), ids=lambda path: path.stem)
+def test_no_assert_guards_and_no_weak_random(source: Path) -> None:
+    """Input is guarded by errors that `python -O` keeps, and chance comes from the operating system alone."""
+    tree = ast.parse(source.read_text(encoding="utf-8"))
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import)]
+    names = {alias.name for node in imports for alias in node.names}
+    names |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
+
+    laws = "testing" in source.parts  # which are made of asserts
+    assert laws or not [node for node in ast.walk(tree) if isinstance(node, ast.Assert)]
+    assert "random" not in names
+
+
+@pytest.mark.parametrize("name", ["key_uri", "qr"])
+def test_nothing_fetches_a_picture(name: str) -> None:
+    """No address of any service stands in what handles a Key URI, save the name of the SVG language."""
+    source = (PACKAGE / f"{name}.py").read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
+
+    assert "http" not in source
