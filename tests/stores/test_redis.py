@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import redis
 import redis.asyncio
-import valkey_server
+import valkey
 import valkey.asyncio
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
