@@ -67,10 +67,10 @@ class Hidden(Generic[T]):
     something fails, be it only the check of its type.
     """
 
-    __slots__ = ("text",)
+    __slots__ = ("value",)
 
-    def __init__(self, text: T) -> None:
-        self.text = text
+    def __init__(self, value: T) -> None:
+        self.value = value
 
     def __repr__(self) -> str:
         return "<hidden>"

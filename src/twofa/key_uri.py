@@ -127,7 +127,7 @@ def read(uri: object) -> KeyUri | Exception:
     totp = _read_totp(parameters)
     if not isinstance(totp, TOTP):
         return totp
-    return _with_label(totp, form["label"], parameters.get("issuer", _NOTHING).text.strip())
+    return _with_label(totp, form["label"], parameters.get("issuer", _NOTHING).value.strip())
 
 
 def _wrong_type(kind: str) -> str:
@@ -152,17 +152,17 @@ def _read_query(query: str) -> dict[str, Hidden[str]] | InvalidKeyUri:
 
 def _read_totp(parameters: dict[str, Hidden[str]]) -> TOTP | Exception:
     secret = parameters.get("secret", _NOTHING)
-    if not secret.text:
+    if not secret.value:
         return InvalidKeyUri("the URI has no secret")
     numbers: dict[str, int] = {}
     for name, usual in (("digits", 6), ("period", 30)):
-        text = parameters[name].text if name in parameters else str(usual)
+        text = parameters[name].value if name in parameters else str(usual)
         if not (text.isascii() and text.isdecimal() and len(text) <= _LONGEST_NUMBER):
             return InvalidKeyUri(f"{name} must be a number, as in {name}={usual}")
         numbers[name] = int(text)
-    algorithm = parameters["algorithm"].text if "algorithm" in parameters else "SHA1"
+    algorithm = parameters["algorithm"].value if "algorithm" in parameters else "SHA1"
     try:
-        return TOTP(secret.text, algorithm=cast("Algorithm", algorithm.upper().replace("-", "")), **numbers)
+        return TOTP(secret.value, algorithm=cast("Algorithm", algorithm.upper().replace("-", "")), **numbers)
     except InvalidSecret as problem:
         return InvalidSecret(str(problem))
     except PolicyError as problem:

@@ -42,7 +42,7 @@ DASHES = "-\xad\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d"
 
 def _read(typed: str, length: int = 16) -> str | None:
     read = read_recovery_code(Hidden(typed), length)
-    return None if read is None else read.text
+    return None if read is None else read.value
 
 
 # --- reading -------------------------------------------------------------------------------------------------------
@@ -168,7 +168,7 @@ def test_no_symbol_is_more_likely() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(entropy, "random_bytes", lambda count: bytes(range(256))[:count].ljust(count, b"\0"))
         new = NewCodes.draw(Policy(recovery_codes=16, recovery_code_length=17))
-    symbols = "".join(code.text[1:] for code in new.codes)
+    symbols = "".join(code.value[1:] for code in new.codes)
 
     assert dict.fromkeys(ALPHABET, 8) == {symbol: symbols.count(symbol) for symbol in ALPHABET}
 
@@ -177,7 +177,7 @@ def test_symbols_are_uniform(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chi-square over a hundred thousand seeded symbols stays below the 99.9 % quantile for 31 degrees."""
     monkeypatch.setattr(entropy, "random_bytes", random.Random(20_270_115).randbytes)
     policy = Policy(recovery_codes=32, recovery_code_length=32)
-    symbols = "".join(code.text[1:] for _ in range(101) for code in NewCodes.draw(policy).codes)
+    symbols = "".join(code.value[1:] for _ in range(101) for code in NewCodes.draw(policy).codes)
     expected = len(symbols) / 32
 
     assert 100_000 <= len(symbols)
@@ -198,7 +198,7 @@ def test_new_codes_hide_themselves() -> None:
     new = NewCodes.draw(Policy())
 
     assert "(" + "<hidden>, " * 9 + "<hidden>)" == repr(new.codes)
-    assert not any(code.text in repr(new) for code in new.codes)
+    assert not any(code.value in repr(new) for code in new.codes)
 
 
 # --- hashing -------------------------------------------------------------------------------------------------------

@@ -183,7 +183,7 @@ def test_hidden_text_is_shown_nowhere(text: Any) -> None:
     """P11: whatever a caller passed is kept as it is, out of sight of a repr, a format and a pickle."""
     hidden = Hidden(text)
 
-    assert text is hidden.text
+    assert text is hidden.value
     assert "<hidden>" == repr(hidden) == str(hidden) == f"{hidden}"
     for carry in (pickle.dumps, copy.copy, copy.deepcopy):
         with pytest.raises(TypeError, match=r"hidden text cannot be pickled$"):

@@ -343,8 +343,8 @@ def worth_of(outcome: Any, state: State) -> tuple[Any, ...]:
 def _is_code(code: str, state: State) -> bool:
     held = state.recovery
     read = read_recovery_code(Hidden(code), held.length) if held else None
-    if held is None or read is None or read.text[0] not in held.slots:
+    if held is None or read is None or read.value[0] not in held.slots:
         return False
-    place = held.slots.index(read.text[0])
+    place = held.slots.index(read.value[0])
     salt, digest = unpack(held.hashes, place)
     return place not in dict(held.spent) and Scheme.read(held.scheme).digest(salt, read) == digest

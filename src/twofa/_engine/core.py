@@ -201,8 +201,8 @@ def _require(value: object, kind: type | tuple[type, ...], name: str, wanted: st
 
 def _check_text(hidden: Hidden[str], name: str) -> None:
     # The faces hide first and check then, so that even a code of the wrong type shows in no traceback.
-    if not _is_text(hidden.text):
-        raise TypeError(f"{name} must be str, not {type(hidden.text).__name__}")
+    if not _is_text(hidden.value):
+        raise TypeError(f"{name} must be str, not {type(hidden.value).__name__}")
 
 
 def _is_text(value: object) -> bool:

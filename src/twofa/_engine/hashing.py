@@ -32,9 +32,9 @@ def run(job: Job) -> Done:
     if check is not None:
         place = check.place
         digest = Hidden(_in_pool(check.scheme, [(check.salt, check.code)])[0])
-    if make is not None and (check is None or same(check.expected, digest.text)):
+    if make is not None and (check is None or same(check.expected, digest.value)):
         hashes = pack(make.salts, _in_pool(make.scheme, zip(make.salts, make.codes, strict=True)))
-    return Done(job.counted_against, place, digest.text, hashes)
+    return Done(job.counted_against, place, digest.value, hashes)
 
 
 class _Pool:

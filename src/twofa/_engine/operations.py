@@ -98,14 +98,14 @@ class NewSetup:
 
     def pending(self, call: Call) -> Pending:
         """Return what is remembered of it until it is confirmed."""
-        return Pending(self.key, self.handle.text, call.now + call.policy.setup_lifetime)
+        return Pending(self.key, self.handle.value, call.now + call.policy.setup_lifetime)
 
     def shown(self, pending: Pending, key: Key, handle: Hidden[str], generation: str | None) -> Setup:
         """Return what its user sees."""
         totp = key.totp()
         base32 = totp.base32
         return Setup(
-            handle=handle.text,
+            handle=handle.value,
             uri=totp.uri(account_name=self.account_name, issuer=self.issuer),
             manual_key=" ".join(base32[at : at + 4] for at in range(0, len(base32), 4)),
             expires_at=utc(pending.expires_at),
@@ -188,7 +188,7 @@ def judge_totp(
     call, device = operation.call, state.authenticator
     if device is None:
         return operation.refuse(ReenrolmentRequired())
-    if read_code(code.text, device.key.digits) is None:
+    if read_code(code.value, device.key.digits) is None:
         return operation.refuse(MalformedCode(), EventKind.CODE_MALFORMED)
     if done is None:
         until = device.failures.wait_until(call.policy.throttle, call.now)
@@ -197,7 +197,7 @@ def judge_totp(
     elif done.counted_against != device.key:
         return _wrong(operation, state, "totp", None)
     totp = device.key.totp()
-    step = totp.match(code.text, call.now, call.policy.window, after=device.last_step - 1)
+    step = totp.match(code.value, call.now, call.policy.window, after=device.last_step - 1)
     if step == device.last_step:
         return _reused_step(operation, state, device, done)
     if step is None:
@@ -251,7 +251,7 @@ def judge_recovery_code(
         return operation.wait(state, _with_recovery(state, held, held.failures.anchored(call.now)), until)
     failures = held.failures.counted(call.now)
     counted = _with_recovery(state, held, failures)
-    place = held.slots.find(read.text[0])
+    place = held.slots.find(read.value[0])
     if place < 0:
         return _wrong(operation, counted, "recovery_code", failures)
     check = Check(Scheme.read(held.scheme), *unpack(held.hashes, place), read, place)
@@ -404,9 +404,9 @@ class ConfirmSetup(Operation[RecoveryCodes]):
         key = pending.key
         if key is None:
             return self._expired(state)
-        if read_code(self.code.text, key.digits) is None:
+        if read_code(self.code.value, key.digits) is None:
             return self.refuse(MalformedCode(), EventKind.CODE_MALFORMED)
-        step = key.totp().match(self.code.text, self.call.now, self.call.policy.window)
+        step = key.totp().match(self.code.value, self.call.now, self.call.policy.window)
         if step is None:
             return self._wrong_code(state, pending)
         if done is None:
@@ -600,7 +600,7 @@ def _holds(handle: Hidden[str], pending: Pending) -> bool:
 
 def _is(kept: str, offered: Hidden[str]) -> bool:
     # How long a token is, is no secret; what is longer is not even copied.
-    return len(kept) == len(offered.text) and same(kept.encode(), offered.text.encode("utf-8", "replace"))
+    return len(kept) == len(offered.value) and same(kept.encode(), offered.value.encode("utf-8", "replace"))
 
 
 def _verified(operation: Operation[Verification], passed: Passed, token: Hidden[str]) -> Decision[Verification]:
@@ -611,10 +611,10 @@ def _verified(operation: Operation[Verification], passed: Passed, token: Hidden[
         recovery_codes_remaining=state.recovery.remaining if state.recovery else 0,
         step_offset=passed.step_offset,
         failed_before=passed.failed_before,
-        token=token.text,
+        token=token.value,
         generation=state.generation or "",
     )
-    return Decision(value=verification, state=state.changed(token=(token.text, call.now)), events=passed.events)
+    return Decision(value=verification, state=state.changed(token=(token.value, call.now)), events=passed.events)
 
 
 def _issue(
@@ -630,7 +630,7 @@ def _issue(
     codes = make.written()
     held = RecoverySet(
         scheme=str(make.scheme),
-        length=len(make.codes[0].text),
+        length=len(make.codes[0].value),
         slots=make.slots,
         hashes=done.hashes if done else "",
         issued_at=operation.call.now,

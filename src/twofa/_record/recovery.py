@@ -77,13 +77,13 @@ class Scheme(NamedTuple):
         """Return the 32-byte hash of a code as `read_recovery_code` returns it."""
         if self.name == "argon2id":
             memory, iterations = self.parameters
-            return _argon2id(salt, memory, iterations).derive(code.text.encode())
+            return _argon2id(salt, memory, iterations).derive(code.value.encode())
         if self.name == "scrypt":
             n, r, p = self.parameters
-            return _scrypt(salt, n, r, p).derive(code.text.encode())
+            return _scrypt(salt, n, r, p).derive(code.value.encode())
         digest = hashes.Hash(hashes.SHA256())
         digest.update(salt)
-        digest.update(code.text.encode())
+        digest.update(code.value.encode())
         return digest.finalize()
 
 
@@ -108,7 +108,7 @@ class NewCodes:
     @property
     def slots(self) -> str:
         """The public first symbols, in order."""
-        return "".join(code.text[0] for code in self.codes)
+        return "".join(code.value[0] for code in self.codes)
 
     def written(self) -> tuple[str, ...]:
         """Return the codes as a person reads them."""
@@ -122,7 +122,7 @@ def _rows(packed: bytes, width: int) -> list[bytes]:
 
 def written(code: Hidden[str]) -> str:
     """Return a code in groups of four."""
-    return "-".join(code.text[at : at + 4] for at in range(0, len(code.text), 4))
+    return "-".join(code.value[at : at + 4] for at in range(0, len(code.value), 4))
 
 
 def read_recovery_code(code: Hidden[str], length: int) -> Hidden[str] | None:
@@ -131,13 +131,13 @@ def read_recovery_code(code: Hidden[str], length: int) -> Hidden[str] | None:
     Case, spaces and hyphens do not matter, no-break and Unicode ones included; O reads as 0, I and L as 1. This is our
     own rule, as RFC 4648 §3.3 wants it said. Everything else is refused, letters outside ASCII included.
     """
-    if len(code.text) > LONGEST_INPUT:
+    if len(code.value) > LONGEST_INPUT:
         return None
-    read = Hidden("".join(code.text.split()).translate(_DASHES))
-    if len(read.text) != length or not read.text.isascii():
+    read = Hidden("".join(code.value.split()).translate(_DASHES))
+    if len(read.value) != length or not read.value.isascii():
         return None
-    read = Hidden(read.text.upper().translate(_READ_AS))
-    return read if all(symbol in ALPHABET for symbol in read.text) else None
+    read = Hidden(read.value.upper().translate(_READ_AS))
+    return read if all(symbol in ALPHABET for symbol in read.value) else None
 
 
 def pack(salts: tuple[bytes, ...], digests: list[bytes]) -> str:

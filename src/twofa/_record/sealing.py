@@ -123,7 +123,7 @@ class Seal:
         hidden = Hidden(document)
         del document
         nonce = _entropy.random_bytes(_NONCE_BYTES)
-        box = nonce + self._cipher(self._primary).encrypt(nonce, hidden.text, self._context)
+        box = nonce + self._cipher(self._primary).encrypt(nonce, hidden.value, self._context)
         return f"{_FORMAT}.{self._primary}.{_to_base64url(box)}"
 
     def open(self, sealed: str) -> bytes:
