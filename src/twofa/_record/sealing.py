@@ -7,7 +7,6 @@ has a subkey by HKDF-SHA256 (RFC 5869), so that no key comes near the 2³² rand
 
 from __future__ import annotations
 
-import binascii
 import os
 from typing import TYPE_CHECKING, NoReturn
 
@@ -17,6 +16,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from twofa import _entropy
+from twofa._record import base64url
 from twofa._values import Hidden
 from twofa.errors import InvalidKey, RecordDamaged, RecordError, UnknownKey, UnsupportedRecord
 
@@ -65,7 +65,7 @@ class KeyRing:
 
         Raises `InvalidKey` if the variable is missing, empty or holds anything but keys.
         """
-        if len(_from_base64url(name) or b"") == _KEY_BYTES:
+        if len(base64url.decode(name) or b"") == _KEY_BYTES:
             del name
             raise InvalidKey(
                 "from_env takes the name of an environment variable, and this is a key: KeyRing(key) takes it"
@@ -82,7 +82,7 @@ class KeyRing:
     @staticmethod
     def generate_key() -> str:
         """Return a new key: 32 random bytes in base64url, 43 characters. Keep it apart from the database."""
-        return _to_base64url(_entropy.random_bytes(_KEY_BYTES))
+        return base64url.encode(_entropy.random_bytes(_KEY_BYTES))
 
     @property
     def key_ids(self) -> tuple[str, ...]:
@@ -92,6 +92,10 @@ class KeyRing:
     def for_user(self, user_id: str, namespace: str = "") -> Seal:
         """Return the seal of one user's record in one namespace."""
         return Seal(self._keys, self._primary, user_id, namespace)
+
+    def subkey(self, key_id: str, purpose: bytes) -> bytes:
+        """Return a key that serves one purpose only, derived from the ring's key of that id."""
+        return _derive(self._keys[key_id], purpose, _KEY_BYTES)
 
     def is_current(self, sealed: str) -> bool:
         """Whether the primary key sealed this record."""
@@ -124,7 +128,7 @@ class Seal:
         del document
         nonce = _entropy.random_bytes(_NONCE_BYTES)
         box = nonce + self._cipher(self._primary).encrypt(nonce, hidden.value, self._context)
-        return f"{_FORMAT}.{self._primary}.{_to_base64url(box)}"
+        return f"{_FORMAT}.{self._primary}.{base64url.encode(box)}"
 
     def open(self, sealed: str) -> bytes:
         """Return the document that `close` was given.
@@ -142,11 +146,11 @@ class Seal:
         if mark != _FORMAT:
             message = f"the stored record has the format {mark}: upgrade this instance of twofa"
             return UnsupportedRecord(message) if _is_a_later_format(mark) else RecordDamaged()
-        box = _from_base64url(text)
+        box = base64url.decode(text)
         if box is None or len(box) < _NONCE_BYTES + _TAG_BYTES:
             return RecordDamaged()
         if key_id not in self._keys:
-            return UnknownKey(key_id) if len(_from_base64url(key_id) or b"") == _KEY_ID_BYTES else RecordDamaged()
+            return UnknownKey(key_id) if len(base64url.decode(key_id) or b"") == _KEY_ID_BYTES else RecordDamaged()
         try:
             return self._cipher(key_id).decrypt(box[:_NONCE_BYTES], box[_NONCE_BYTES:], self._context)
         except InvalidTag:
@@ -176,37 +180,17 @@ def _derive(key: bytes, info: bytes, length: int) -> bytes:
     return HKDFExpand(hashes.SHA256(), length, info).derive(key)
 
 
-_FROM_STANDARD = bytes.maketrans(b"+/", b"-_")
-_TO_STANDARD = bytes.maketrans(b"-_+/", b"+/!!")
-"""The two symbols that base64url does not have become two that base64 does not have either."""
-
-
-def _to_base64url(raw: bytes) -> str:
-    return binascii.b2a_base64(raw, newline=False).rstrip(b"=").translate(_FROM_STANDARD).decode()
-
-
-def _from_base64url(text: str) -> bytes | None:
-    """Decode the one canonical spelling (RFC 4648 §5, no padding, zero trailing bits); `None` for any other."""
-    try:
-        standard = text.encode("ascii").translate(_TO_STANDARD)
-        raw = binascii.a2b_base64(standard + b"=" * (-len(text) % 4))
-    except ValueError:
-        return None
-    # The decoder skips foreign characters and ignores trailing bits: only what encodes back is what was written.
-    return raw if binascii.b2a_base64(raw, newline=False).rstrip(b"=") == standard else None
-
-
 def _read_keys(keys: tuple[str, ...]) -> dict[str, bytes] | InvalidKey:
     ring: dict[str, bytes] = {}
     for place, key in enumerate(keys, start=1):
-        raw = _from_base64url(key.rstrip("=")) if type(key) is str else None
+        raw = base64url.decode(key.rstrip("=")) if type(key) is str else None
         if raw is None or len(raw) != _KEY_BYTES:
             return InvalidKey(
                 f"key {place} is not 32 bytes in base64url, as str: make keys with KeyRing.generate_key()"
             )
         if len(set(raw)) < _RANDOM_ENOUGH:
             return InvalidKey(f"key {place} is not random: make keys with KeyRing.generate_key()")
-        key_id = _to_base64url(_derive(raw, b"twofa1 key id", _KEY_ID_BYTES))
+        key_id = base64url.encode(_derive(raw, b"twofa1 key id", _KEY_ID_BYTES))
         if key_id in ring:
             return InvalidKey(f"key {place} is in the ring already: name each key once")
         ring[key_id] = raw
