@@ -56,10 +56,10 @@ bench-stores: $(VENV)/wheel-$(TAG) $(VENV)/test-$(TAG)
 	done; exit $$missed
 
 docs: $(VENV)/wheel-$(TAG) $(VENV)/test-$(TAG)
-	$(BIN)/python -m pytest tests/test_docs.py
+	$(BIN)/python -m pytest tests/project/test_docs.py
 
 screenshots: $(VENV)/wheel-$(TAG) $(VENV)/test-$(TAG) $(VENV)/browser-$(TAG)
-	PYTHONPATH=examples $(BIN)/python tests/screenshots.py docs/images
+	PYTHONPATH=examples:tests/helpers $(BIN)/python tests/helpers/screenshots.py docs/images
 
 # The plugin of an old anyio, which an old typing-extensions brings along, trips over a new pytest.
 lowest: $(VENV)/wheel-$(TAG)

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
+from crashes import CASES, COUNTED_FIRST, NAMES, Judge, keys_for
 from interleave import Pause, PausingStore, Scene, altered, attempt_async
 from support import ACCOUNT, FAST, KEY, USER, Awaited, Clock, Phone, World
-from test_crash import CASES, COUNTED_FIRST, NAMES, Judge, keys_for
 
 from twofa import AsyncTwoFactor, ByCode, Change, KeyRing, Policy, TwoFactor
 from twofa._engine.jobs import Job

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pymongo
 import pytest
+from postgresql import on_postgresql
 from postgresql import server as postgresql
 from psycopg import sql
 
@@ -27,7 +28,7 @@ from twofa.testing import FailureConformance, HostTransactionConformance
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.xdist_group("postgresql")
+pytestmark = on_postgresql
 
 ROOT = Path(__file__).parent.parent.parent
 STORES = sorted((ROOT / "examples" / "stores").glob("*_store.py"))

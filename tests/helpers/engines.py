@@ -48,3 +48,8 @@ def open_store(url: str) -> SQLAlchemyStore:
 def open_async_store(url: str) -> AsyncSQLAlchemyStore:
     """Open an asynchronous store in any process."""
     return AsyncSQLAlchemyStore(async_engine_for(url, poolclass=NullPool))
+
+
+def new_url(server: Any, driver: str) -> str:
+    """Return the URL of an empty database, for a driver."""
+    return str(server.url(server.new_database(), driver=driver))

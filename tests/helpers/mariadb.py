@@ -24,6 +24,9 @@ from urllib.parse import urlsplit, urlunsplit
 import pymysql
 import pytest
 
+on_mariadb = pytest.mark.xdist_group("mariadb")
+"""Tests that share the one server, which therefore run in one process."""
+
 PATIENCE = 60.0
 _USER = "nobody"
 """Whom the server runs as where the tests run as root."""
@@ -138,7 +141,7 @@ class OwnMariaDB(MariaDB):
 def server() -> MariaDB:
     """Return the server that all tests of this process share; it ends with the process.
 
-    Mark the tests by `xdist_group("mariadb")`, so that they run in one process.
+    Mark the tests `on_mariadb`, so that they run in one process.
     """
     named = os.environ.get("TWOFA_TEST_MARIADB_URL")
     if named:

@@ -23,6 +23,9 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 import pytest
 
+on_postgresql = pytest.mark.xdist_group("postgresql")
+"""Tests that share the one server, which therefore run in one process."""
+
 PATIENCE = 60.0
 _USER = "nobody"
 """Whom the server runs as where the tests run as root, since PostgreSQL refuses to be root."""
@@ -183,7 +186,7 @@ def _within_reach(programs: Path, home: Path) -> Path:
 def server() -> PostgreSQL:
     """Return the server that all tests of this process share; it ends with the process.
 
-    Mark the tests by `xdist_group("postgresql")`, so that they run in one process.
+    Mark the tests `on_postgresql`, so that they run in one process.
     """
     named = os.environ.get("TWOFA_TEST_POSTGRESQL_URL")
     if named:

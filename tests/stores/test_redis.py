@@ -18,22 +18,21 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import racing
 import redis
 import redis.asyncio
 import valkey
 import valkey.asyncio
+from crashes import CASES, Judge, face_on
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 from interleave import Scene, attempt, told
+from pages import ROOT, run_page
 from proxy import proxy_to
+from racing import enrolled, guess_in_parallel, race_processes, race_threads
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 from support import USER, Clock, World
-from test_crash import CASES, Judge, face_on
-from test_docs import ROOT, run_page
-from test_races import NOW as RACE_NOW
-from test_races import enrolled, guess_in_parallel, race_processes, race_threads
-from test_races import face_on as race_face_on
 from valkey_server import HOST, ValkeyServer, valkey_cluster, valkey_server
 
 from twofa import Change, Stored
@@ -367,7 +366,7 @@ def test_a_request_that_gets_lost_is_no_acceptance(
     world = World("blocking", store=store)
     phone, _ = world.enrol()
     with behind_a_proxy(server, prefix, retries) as (proxy, cut_off):
-        face = race_face_on(cut_off, world.clock)
+        face = racing.face_on(cut_off, world.clock)
         proxy.cut_before(SWAP)
         first = outcome_of(lambda: face.verify(USER, phone.code()))
         second = outcome_of(lambda: face.verify(USER, phone.code()))
@@ -388,7 +387,7 @@ def test_nobody_is_told_what_nobody_knows(retries: int, server: ValkeyServer, st
     world = World("blocking", store=store)
     phone, _ = world.enrol()
     with behind_a_proxy(server, prefix, retries) as (proxy, cut_off):
-        face = race_face_on(cut_off, world.clock)
+        face = racing.face_on(cut_off, world.clock)
         cut_off.load(USER)
         proxy.refuse()
         proxy.cut_after(SWAP)
@@ -466,7 +465,7 @@ def test_a_login_costs_two_round_trips(server: ValkeyServer, store: RedisStore, 
     world = World("blocking", store=store)
     phone, _ = world.enrol()
     with behind_a_proxy(server, prefix, 0) as (proxy, counted):
-        face = race_face_on(counted, world.clock)
+        face = racing.face_on(counted, world.clock)
         assert "InvalidCode" == outcome_of(lambda: face.verify(USER, phone.wrong_code()))
         for code, expected in ((phone.wrong_code(), "InvalidCode"), (phone.code(), "Verification")):
             before = proxy.round_trips
@@ -504,7 +503,7 @@ def test_what_was_acknowledged_outlives_a_killed_server(acknowledged: int, prefi
     with valkey_server() as server, redis.Redis.from_url(server.url, retry=Retry(NoBackoff(), 0)) as client:
         store = RedisStore(client, prefix=prefix)
         secrets = dict(zip(users, enrolled(store, users), strict=True))
-        face = race_face_on(store, Clock(RACE_NOW))
+        face = racing.face_on(store, Clock(racing.NOW))
         enough, killed = threading.Semaphore(0), threading.Event()
 
         def sign_in(user_id: str) -> Any:
@@ -591,9 +590,9 @@ def test_a_failover_loses_what_was_not_replicated(prefix: str) -> None:
         ((code, _),) = enrolled(store, [USER])
         assert 1 == client.wait(1, 60_000)
         successor.replicaof("NO", "ONE")  # the replica is cut off, and gets nothing any more
-        assert "Verification" == outcome_of(lambda: race_face_on(store, Clock(RACE_NOW)).verify(USER, code))
+        assert "Verification" == outcome_of(lambda: racing.face_on(store, Clock(racing.NOW)).verify(USER, code))
         primary.kill()
-        again = race_face_on(RedisStore(successor, prefix=prefix), Clock(RACE_NOW))
+        again = racing.face_on(RedisStore(successor, prefix=prefix), Clock(racing.NOW))
         assert "Verification" == outcome_of(lambda: again.verify(USER, code))
         assert "CodeReused" == outcome_of(lambda: again.verify(USER, code))
 

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import mariadb
 import postgresql
 import pytest
-from engines import async_engine_for, engine_for, open_async_store, open_store
+from engines import async_engine_for, engine_for, new_url, open_async_store, open_store
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
+from mariadb import on_mariadb
+from postgresql import on_postgresql
 from sqlalchemy import inspect, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
@@ -37,16 +39,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-on_postgresql = pytest.mark.xdist_group("postgresql")
-on_mariadb = pytest.mark.xdist_group("mariadb")
-
 
 # --- engines -------------------------------------------------------------------------------------------------------
-
-
-def new_url(server: Any, driver: str) -> str:
-    """Return the URL of an empty database, for a driver."""
-    return str(server.url(server.new_database(), driver=driver))
 
 
 EMPTY = ("DELETE FROM twofa_event", "DELETE FROM twofa_record")

@@ -15,12 +15,17 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import crashes
 import mariadb
 import postgresql
 import pytest
-from engines import async_engine_for, engine_for, open_store
+from crashes import CASES, Judge
+from engines import async_engine_for, engine_for, new_url, open_store
 from interleave import Scene, attempt, told
+from mariadb import on_mariadb
+from postgresql import on_postgresql
 from proxy import proxy_to
+from racing import NOW, enrolled, face_on, guess_in_parallel, race_processes, race_threads
 from sqlalchemy import MetaData, create_engine, create_mock_engine, event, inspect, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
@@ -28,10 +33,6 @@ from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from sqlalchemy.pool import StaticPool
 from sqlalchemy.schema import CreateIndex, CreateTable
 from support import USER, Clock, World
-from test_crash import CASES, Judge
-from test_crash import face_on as crash_face_on
-from test_races import NOW, enrolled, face_on, guess_in_parallel, race_processes, race_threads
-from test_sqlalchemy import new_url, on_mariadb, on_postgresql
 
 from twofa import Change
 from twofa.stores import SQLiteStore
@@ -706,7 +707,7 @@ def test_an_answer_that_gets_lost_is_found_out(case: tuple[str, str], proxy: Pro
     if scene.stored is not None:
         assert cut_off.swap(user_id, Change(None, scene.stored))
     proxy.cut_after(b"WITH ")
-    outcome = attempt(lambda: judge.call(crash_face_on(cut_off, scene, case[1])))
+    outcome = attempt(lambda: judge.call(crashes.face_on(cut_off, scene, case[1])))
     assert "OutcomeUnknown" != type(outcome).__name__
     assert "after" == judge.verdict(cut_off.load(user_id), told(cut_off.events(user_id)))
 
