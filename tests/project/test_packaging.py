@@ -7,6 +7,7 @@ import importlib
 import pkgutil
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from importlib.metadata import distribution
 from pathlib import Path
 
@@ -18,18 +19,14 @@ PACKAGE = Path(twofa.__file__).parent
 MODULES = sorted(module.name for module in pkgutil.walk_packages([str(PACKAGE)], "twofa."))
 
 LAYERS = [
-    {"errors", "entropy", "values"},
-    {"policy", "throttle", "turns", "proofs", "events", "shapes", "jobs"},
-    {"otp", "recovery", "sealing", "stores.protocol", "stores.trail"},
-    {"state", "hashing", "key_uri", "qr", "stores.memory", "stores.threaded", "stores.sqlite"},
-    {"machine", "stores"},
-    {"decisions"},
-    {"run"},
-    {"core"},
-    {"service", "aio"},
+    {"_entropy", "_values", "errors", "events", "key_uri", "otp", "policy", "proofs", "qr", "results"},
+    {"stores", "stores.protocol", "stores.trail"},
+    {"_record"},
+    {"_engine"},
+    {"asynchronous", "blocking"},
     {""},
 ]
-"""From the bottom up: a module imports, when it is loaded, only from layers below its own."""
+"""From the bottom up, by module or by folder: a module imports from its own layer and from those below it."""
 
 PUBLIC = {"twofa", "twofa.errors", "twofa.key_uri", "twofa.qr", "twofa.stores", "twofa.stores.protocol"}
 """The modules that the documentation sends a reader to."""
@@ -37,29 +34,8 @@ PUBLIC = {"twofa", "twofa.errors", "twofa.key_uri", "twofa.qr", "twofa.stores", 
 WITHIN = {"twofa.key_uri": {"read"}}
 """What a public module has for the rest of the package alone."""
 
-EXTRAS = [
-    {"stores.redis.cursors", "stores.redis.scripts", "stores.sqlalchemy.tables"},
-    {"stores.redis.talk", "stores.sqlalchemy.families"},
-    {"stores.redis.clients"},
-    {"stores.redis.store", "stores.sqlalchemy.store"},
-    {"stores.redis", "stores.sqlalchemy"},
-]
-"""The stores that need a driver, from the bottom up, above what the embedded ones stand on."""
-
-STORES = {"stores", "stores.memory", "stores.threaded", "stores.sqlite"}.union(*EXTRAS)
-"""The stores that come with the library: nothing but the package that offers them may import them."""
-
-KIT = {name.removeprefix("twofa.") for name in MODULES if name.startswith("twofa.testing")}
-"""For tests, a host's and a store's: nothing in the library may import it."""
-
-LAZY = {
-    "aio": {"hashing"},
-    "core": {"key_uri"},
-    "otp": {"key_uri"},
-    "shapes": {"qr"},
-    "jobs": {"hashing"},
-}
-"""What is imported where it is first used, to keep `import twofa` cheap."""
+CIRCLES = {("_engine.jobs", "_engine.hashing"), ("otp", "key_uri")}
+"""Imports inside a function that lead back to the module itself."""
 
 
 def test_the_tests_run_on_the_installed_package() -> None:
@@ -130,32 +106,48 @@ def test_the_public_names() -> None:
     } == set(twofa.__all__)  # fmt: skip
 
 
-@pytest.mark.parametrize("name", MODULES)
+def test_no_import_leads_back() -> None:
+    """No module imports itself by way of others, not even inside a function."""
+    graph = {_short(name): _imports(name) for name in ["twofa", *MODULES]}
+    for module, other in CIRCLES:
+        graph[module] = graph[module] - {other}
+
+    assert len(graph) == len(list(TopologicalSorter(graph).static_order()))
+
+
+@pytest.mark.parametrize("name", ["twofa", *MODULES])
 def test_imports_run_one_way(name: str) -> None:
-    """Each module imports only from layers below its own; nothing in the core imports a store or a face."""
-    short = name.removeprefix("twofa.")
-    if short == "stores":
-        assert {"stores.protocol"} == _imports(PACKAGE / "stores" / "__init__.py", whole=False)
+    """Nothing in the core imports a store, nothing in a store imports the core, and only tests import the kit."""
+    short = _short(name)
+    if short.startswith("testing"):
         return
-    if short in KIT:
-        return
-    if short in set().union(*EXTRAS):
-        own = next(place for place, layer in enumerate(EXTRAS) if short in layer)
-        lower = set().union(*LAYERS[:3], *EXTRAS[:own])
-        folder = PACKAGE / Path(*short.split("."))
-        source = folder / "__init__.py" if folder.is_dir() else folder.with_suffix(".py")
-        assert set() == _imports(source, whole=True) - lower
-        return
-    level = next(place for place, layer in enumerate(LAYERS) if short in layer)
-    below = set().union(*LAYERS[:level]) - STORES - KIT
-    source = PACKAGE / Path(*short.split(".")).with_suffix(".py")
+    level = _level(short)
+    if level is None:
+        assert short.startswith("stores."), "say in LAYERS where the new module stands"
+        allowed = LAYERS[0] | {"stores"}
+    else:
+        allowed = set().union(*LAYERS[: level + 1])
 
-    assert set() == _imports(source, whole=False) - below
-    assert LAZY.get(short, set()) == _imports(source, whole=True) - _imports(source, whole=False)
+    assert [] == [imported for imported in _imports(name) if not _within(imported, allowed, level is None)]
 
 
-def _imports(source: Path, *, whole: bool) -> set[str]:
-    """Return the modules of the package that a file imports, when loaded or, with `whole`, ever (but for typing)."""
+def _level(short: str) -> int | None:
+    """Return the layer of a module, or none for the stores themselves, which stand apart."""
+    folder = short.split(".", maxsplit=1)[0]
+    wanted = short if folder == "stores" else folder
+    return next((level for level, layer in enumerate(LAYERS) if wanted in layer), None)
+
+
+def _within(short: str, allowed: set[str], in_a_store: bool) -> bool:
+    """Return whether a module is one of those that may be imported; a store may import other stores."""
+    folder = short.split(".", maxsplit=1)[0]
+    return (short if folder == "stores" and not in_a_store else folder) in allowed
+
+
+def _imports(name: str) -> set[str]:
+    """Return the modules of the package that a module imports, anywhere in its file but for typing."""
+    path = PACKAGE.joinpath(*name.split(".")[1:])
+    source = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     found: set[str] = set()
     nodes: list[ast.AST] = [ast.parse(source.read_text(encoding="utf-8"))]
     while nodes:
@@ -166,10 +158,10 @@ def _imports(source: Path, *, whole: bool) -> set[str]:
             assert 0 == node.level, "imports are absolute"
             module = node.module or ""
             names = [f"{module}.{alias.name}" for alias in node.names if f"{module}.{alias.name}" in MODULES]
-            found.update(_short(name) for name in names or [module] if module.split(".")[0] == "twofa")
+            found.update(_short(each) for each in names or [module] if module.split(".")[0] == "twofa")
         elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
             nodes.extend(node.orelse)
-        elif whole or not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+        else:
             nodes.extend(ast.iter_child_nodes(node))
     return found
 

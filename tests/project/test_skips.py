@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+TESTS = Path(__file__).parent.parent
 ONE_TEST = "import pytest\n\ndef test_it():\n    pytest.skip('no oathtool')\n"
 WHOLE_MODULE = "import pytest\n\npytest.skip('no oathtool', allow_module_level=True)\n"
 XFAIL = "import pytest\n\n@pytest.mark.xfail\ndef test_it():\n    raise ValueError\n"
@@ -55,7 +56,7 @@ def test_a_skip_fails_in_ci_alone(
         env={
             **{name: value for name, value in os.environ.items() if "XDIST" not in name},
             "CI": ci,
-            "PYTHONPATH": str(Path(__file__).parent),
+            "PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS / "helpers"), os.environ.get("PYTHONPATH", "")]),
         },
     )
 
