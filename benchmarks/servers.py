@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 def postgresql(folder: Path) -> Iterator[Any]:
     """Start a server with its default durability and its data in `folder`; end it afterwards.
 
-    `TWOFA_TEST_POSTGRESQL_URL` names another one instead: see `tests/postgresql.py`.
+    `TWOFA_TEST_POSTGRESQL_URL` names another one instead: see `tests/helpers/postgresql.py`.
     """
-    sys.path.append(str(Path(__file__).parent.parent / "tests"))
+    sys.path.append(str(Path(__file__).parent.parent / "tests" / "helpers"))
     module = import_module("postgresql")
     named = os.environ.get("TWOFA_TEST_POSTGRESQL_URL")
     if named:

@@ -57,6 +57,11 @@ class PostgreSQL:
         return name
 
     @property
+    def user(self) -> str:
+        """Who may do everything there."""
+        return self._url.username or "postgres"
+
+    @property
     def address(self) -> tuple[str, int]:
         """Where it listens."""
         return self._url.hostname or "127.0.0.1", self._url.port or 5432

@@ -37,7 +37,9 @@ from support import USER, Clock, World
 from twofa import Change
 from twofa.stores import SQLiteStore
 from twofa.stores.sqlalchemy import AsyncSQLAlchemyStore, SQLAlchemyStore, add_tables
-from twofa.stores.sqlalchemy import dialects as families
+from twofa.stores.sqlalchemy.database import Deadline, may_be_in_transaction
+from twofa.stores.sqlalchemy.mysql import LOCKS, MySQL
+from twofa.stores.sqlalchemy.store import database_of
 from twofa.testing.async_conformance import Blocking, EventLoop
 from twofa.testing.racing import at_once, restless_threads
 from twofa.testing.samples import event as told_of
@@ -240,9 +242,9 @@ def test_a_driver_that_does_not_tell_may_have_a_transaction_open() -> None:
     def connection(**driver: Any) -> Any:
         return SimpleNamespace(connection=SimpleNamespace(driver_connection=SimpleNamespace(**driver)))
 
-    assert families._may_be_open(connection())
-    assert families._may_be_open(connection(in_transaction=True))
-    assert not families._may_be_open(connection(in_transaction=False))
+    assert may_be_in_transaction(connection())
+    assert may_be_in_transaction(connection(in_transaction=True))
+    assert not may_be_in_transaction(connection(in_transaction=False))
 
 
 @everywhere
@@ -272,15 +274,18 @@ def test_only_an_engine_is_taken(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'app.db'}"
     engine, async_engine = create_engine(url), create_async_engine(url.replace("sqlite", "sqlite+aiosqlite"))
     with engine.connect() as connection, Session(engine) as session:
-        for given in (connection, session, sessionmaker(engine), scoped_session(sessionmaker(engine)), url, None):
+        for given in (connection, session, sessionmaker(engine), scoped_session(sessionmaker(engine)), None):
             assert "rollback of yours would undo the count" in refused(given)
             assert "takes an Engine" in refused(given)
             assert "takes an AsyncEngine" in refused(given, AsyncSQLAlchemyStore)
     sessions = async_sessionmaker(async_engine)
     for given in (sessions, sessions(), async_engine.connect()):
         assert "rollback of yours would undo the count" in refused(given, AsyncSQLAlchemyStore)
-    assert "takes an Engine, not a AsyncEngine" in refused(async_engine)
-    assert "AsyncSQLAlchemyStore" in refused(async_engine.sync_engine)
+    for given in (async_engine, async_engine.sync_engine):
+        assert "give an asynchronous engine to AsyncSQLAlchemyStore" in refused(given)
+    for given in (url, engine.url):
+        assert "create_engine(url) makes one" in refused(given)
+        assert "create_async_engine(url) makes one" in refused(given, AsyncSQLAlchemyStore)
     assert "SQLAlchemyStore" in refused(engine, AsyncSQLAlchemyStore)
     engine.dispose()
 
@@ -297,7 +302,7 @@ def test_a_database_that_nobody_tried_is_refused() -> None:
     """Neither a store nor tables are made for a database whose ways the store does not know."""
     engine = SimpleNamespace(name="oracle")
     with pytest.raises(ValueError, match=r"'oracle'.*postgresql, mysql, mariadb and sqlite"):
-        families.family_of(engine, None)  # type: ignore[arg-type]
+        database_of(engine, None)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="'oracle'"):
         add_tables(MetaData(), dialect="oracle")
 
@@ -348,8 +353,9 @@ def test_a_hosts_metadata_makes_the_same_tables(place: Place, tmp_path: Path, st
     other = Place.__new__(Place)
     Place.__init__(other, place.kind, tmp_path / "other", stack)
     other.run("DROP TABLE twofa_record", "DROP TABLE twofa_event")
+    other.run("DROP TABLE twofa_schema")
     if place.kind == "mariadb":
-        other.run("DROP TABLE twofa_gate")
+        other.run("DROP TABLE twofa_outbox_lock")
     metadata = MetaData()
     engine = other.engine()
     add_tables(metadata, dialect=engine.dialect.name)
@@ -368,9 +374,10 @@ def test_the_page_shows_the_tables_as_they_are(name: str) -> None:
     """The statements in docs/ are those that are executed."""
     metadata = MetaData()
     dialect: Any = create_mock_engine(f"{name}://", lambda *_: None).dialect
-    record, told_, gate = add_tables(metadata, dialect=name)
-    wanted = [CreateTable(record), CreateTable(told_), *map(CreateIndex, told_.indexes)]
-    wanted += [CreateTable(gate)] if gate is not None else []
+    tables = add_tables(metadata, dialect=name)
+    indexes = sorted(tables.event.indexes, key=lambda index: str(index.name), reverse=True)
+    wanted = [CreateTable(tables.record), CreateTable(tables.event), *map(CreateIndex, indexes)]
+    wanted += [CreateTable(each) for each in (tables.schema, tables.outbox_lock) if each is not None]
     ddl = " ".join(str(statement.compile(dialect=dialect)) for statement in wanted)
     page = (Path(__file__).parent.parent.parent / "docs" / "stores-sqlalchemy.md").read_text(encoding="utf-8")
     assert "".join(ddl.split()) in "".join(page.split())
@@ -383,7 +390,7 @@ def test_the_application_needs_few_rights(place: Place) -> None:
     if place.kind == "postgresql":
         place.run(
             f"CREATE ROLE {role} LOGIN",
-            f"GRANT SELECT, INSERT, UPDATE, DELETE ON twofa_record, twofa_event TO {role}",
+            f"GRANT SELECT, INSERT, UPDATE, DELETE ON twofa_record, twofa_event, twofa_schema TO {role}",
         )
         url = place.url.replace("postgres@", f"{role}@")
     else:
@@ -403,9 +410,9 @@ def test_the_application_needs_few_rights(place: Place) -> None:
 @everywhere
 def test_any_number_of_processes_may_create_the_tables_at_once(place: Place) -> None:
     """Of many that create the tables at the same instant none fails."""
-    place.run("DROP TABLE twofa_record", "DROP TABLE twofa_event")
+    place.run("DROP TABLE twofa_record", "DROP TABLE twofa_event", "DROP TABLE twofa_schema")
     if place.kind == "mariadb":
-        place.run("DROP TABLE twofa_gate")
+        place.run("DROP TABLE twofa_outbox_lock")
     at_once([place.open().create_tables for _ in range(8)])
     assert put(place.store)
     assert 1 == len(place.store.events_after())
@@ -413,7 +420,7 @@ def test_any_number_of_processes_may_create_the_tables_at_once(place: Place) -> 
 
 @on_postgresql
 def test_tables_in_a_schema_are_others(pg: Place) -> None:
-    """A store with a schema has its own tables there, and its own gate to the outbox."""
+    """A store with a schema has its own tables there, and an outbox that waits for its own swaps only."""
     pg.run('CREATE SCHEMA "Second factor"')
     other = SQLAlchemyStore(pg.engine(), schema="Second factor")
     other.create_tables()
@@ -468,15 +475,15 @@ def test_the_connection_of_the_host_changes_no_byte(setting: str, maria: Place) 
 def under_way(place: Place, number: int, user_id: str = "slow") -> Iterator[Callable[[], None]]:
     """Hold a swap with an event open, its number drawn and not committed; yield what commits it."""
     store = place.open()
-    family = store._work.family
+    database = store._database
     with store._engine.connect() as connection:
-        family.fresh(connection)
-        if isinstance(family, families.MySQL):
-            family._create_gate(connection)
-            family.fresh(connection)
-        commit = family.commit
-        family.commit = lambda _: None  # type: ignore[method-assign]
-        assert family.swap(connection, user_id, Change(None, stored(number), (told_of(number, user_id),)))
+        database.start_afresh(connection)
+        if isinstance(database, MySQL):
+            database._create_locks(connection)
+            database.start_afresh(connection)
+        commit = database.commit
+        database.commit = lambda _: None  # type: ignore[method-assign]
+        assert database.make_swap(connection, user_id, Change(None, stored(number), (told_of(number, user_id),)))
 
         def end() -> None:
             commit(connection)
@@ -514,44 +521,46 @@ WAITING = {
 
 
 @on_servers
-def test_a_reader_at_the_gate_goes_on_when_the_writer_commits(place: Place) -> None:
+def test_a_reader_that_waits_goes_on_when_the_writer_commits(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """A reader that waits for a swap under way hands its event on, before those that were committed earlier."""
+    looks: list[int] = []
+    monkeypatch.setattr(Deadline, "is_over", property(lambda _: looks.append(1)))
     with under_way(place, 2) as commit, ThreadPoolExecutor(1) as pool:
         assert put(place.store, 3, "quick")
         reading = pool.submit(place.store.events_after)
-        waiting = WAITING[place.kind]
-        eventually(lambda: reading.done() or place.run(waiting))
+        eventually(lambda: len(looks) > 2)
+        assert not reading.done()
         commit()
         numbers_ = [entry.event.detail["number"] for entry in reading.result()]
-    # The reader may have given up just before: then it handed on nothing, and never the later one alone.
-    assert numbers_ in ([2, 3], [])
-    assert [2, 3] == [entry.event.detail["number"] for entry in place.store.events_after()]
+    assert [2, 3] == numbers_
 
 
 @on_mariadb
 def test_the_reader_leaves_the_connection_as_it_was(maria: Place) -> None:
-    """How long the host waits for a lock is the same after the outbox was read, whether in time or not."""
-    store = maria.open(pool_size=1, max_overflow=0, connect_args={"init_command": "SET innodb_lock_wait_timeout = 17"})
+    """A connection on which the outbox was read, in time or not, neither commits by itself nor has another level."""
+    store = maria.open(pool_size=1, max_overflow=0, isolation_level="SERIALIZABLE")
+    state = text("SELECT CONCAT(@@autocommit, @@SESSION.tx_isolation)")
+    with store._engine.connect() as connection:
+        before = connection.scalar(state)
     assert put(store)
-    waits = "SELECT @@SESSION.innodb_lock_wait_timeout"
     with under_way(maria, 2):
         assert () == store.events_after()
         with store._engine.connect() as connection:
-            assert 17 == connection.scalar(text(waits))
+            assert before == connection.scalar(state)
     assert 1 == len(store.events_after())
     with store._engine.connect() as connection:
-        assert 17 == connection.scalar(text(waits))
+        assert before == connection.scalar(state)
 
 
 @on_mariadb
-def test_two_that_find_no_gate_make_one(maria: Place) -> None:
-    """The gate is made by whoever comes first, and the second is content with it."""
-    work = maria.store._work
+def test_two_that_find_no_locks_make_them_once(maria: Place) -> None:
+    """The rows to lock are made by whoever comes first, and the second is content with them."""
+    database = maria.store._database
     with maria.store._engine.connect() as connection:
         for _ in range(2):
-            work.family.fresh(connection)
-            work.family._create_gate(connection)
-    assert 1 == maria.run("SELECT count(*) FROM twofa_gate")
+            database.start_afresh(connection)
+            database._create_locks(connection)
+    assert maria.run("SELECT count(*) FROM twofa_outbox_lock") == LOCKS
 
 
 # --- transactions in the way ---------------------------------------------------------------------------------------
@@ -568,7 +577,7 @@ def test_a_deadlock_is_begun_again(other: str, maria: Place) -> None:
         host.execute(text(f"UPDATE twofa_record SET version = '{version(7)}'"))
         swapping = pool.submit(maria.store.swap, USER, Change(version(1), stored(2), (told_of(2),)))
         eventually(lambda: maria.run(WAITING["mariadb"]))
-        host.execute(text("SELECT id FROM twofa_gate FOR UPDATE"))
+        host.execute(text("SELECT id FROM twofa_outbox_lock FOR UPDATE"))
         host.commit() if other == "commits" else host.rollback()
         assert (other == "rolls back") is swapping.result()
     assert (version(2) if other == "rolls back" else version(7)) == maria.store.load(USER).version
@@ -608,10 +617,11 @@ def test_who_is_given_up_every_time_has_lost_and_who_reads_is_told(
         tries.append(1)
         raise OperationalError("statement", {}, code)
 
-    monkeypatch.setattr(type(place.store._work.family), "swap", give_up)
+    assert put(place.store, 2, "another")
+    monkeypatch.setattr(type(place.store._database), "make_swap", give_up)
     assert put(place.store) is False
     assert 10 == len(tries)
-    monkeypatch.setattr("twofa.stores.sqlalchemy.store._Work._told", give_up)
+    monkeypatch.setattr("twofa.stores.sqlalchemy.database.Database._select_events", give_up)
     with pytest.raises(OperationalError):
         place.store.events(USER)
     assert 20 == len(tries)
@@ -733,9 +743,9 @@ def cut_off(proxy: Proxy) -> Iterator[SQLAlchemyStore]:
 
 @on_servers
 def test_the_outbox_and_the_tables_raise_when_they_are_cut_off(place: Place) -> None:
-    """A connection that is lost at the gate, or while tables are created, reaches the caller."""
+    """A connection that is lost while a reader looks for writers, or tables are created, reaches the caller."""
     assert put(place.store)
-    words = {"postgresql": b"pg_advisory_xact_lock", "mariadb": b"FOR UPDATE"}[place.kind]
+    words = {"postgresql": b"pg_locks", "mariadb": b"SKIP LOCKED"}[place.kind]
     assert place.server is not None
     with proxy_to(place.server.address) as proxy:
         store = place.proxied(DRIVERS[place.kind][0], proxy)

@@ -7,7 +7,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from twofa.stores.protocol import AsyncStore, Change, Listing, Outbox, OutboxEntry, Store, Stored, Trail
+from twofa.stores.protocol import (
+    AsyncStore,
+    Change,
+    Listing,
+    Outbox,
+    OutboxEntry,
+    Store,
+    Stored,
+    Trail,
+    UnexpectedAnswer,
+)
 
 if TYPE_CHECKING:
     from twofa.stores.memory import MemoryStore
@@ -32,6 +42,7 @@ __all__ = [
     "Stored",
     "ThreadedStore",
     "Trail",
+    "UnexpectedAnswer",
 ]
 
 _MODULES = {

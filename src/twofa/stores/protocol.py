@@ -3,6 +3,11 @@
 The laws:
 
 - `load` of an unknown user is `None`; a document comes back byte for byte; `load` reads the primary, never a replica.
+- Absence is stated, never inferred from an empty result: the query for a record always answers with one row, record or
+  not, that carries a marker and the asked user id. `load` checks both, and raises for anything else. (Behind a proxy
+  that pools transactions, an empty result can be the answer to a neighbour's statement. Read as "no second factor
+  here", it lets everybody in with the password alone.) Only a store that nobody else's answer can reach, such as one
+  in an embedded database, does without.
 - A `swap` with a stale version changes nothing and returns `False`. Of any number of racing swaps with the same
   `expected`, exactly one returns `True`. Writing the same document again still spends the version.
 - User ids are compared byte for byte: case, trailing spaces and accents keep two users apart.
@@ -22,7 +27,24 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-__all__ = ["AsyncStore", "Change", "Listing", "Outbox", "OutboxEntry", "Store", "Stored", "Trail"]
+__all__ = [
+    "AsyncStore",
+    "Change",
+    "Listing",
+    "Outbox",
+    "OutboxEntry",
+    "Store",
+    "Stored",
+    "Trail",
+    "UnexpectedAnswer",
+]
+
+
+class UnexpectedAnswer(RuntimeError):
+    """What a store raises for an answer of its database that must not be believed.
+
+    It belongs to another question, or comes from a replica. The message says what probably happened, and what to set.
+    """
 
 
 class Stored(NamedTuple):
@@ -58,7 +80,7 @@ class Store(Protocol):
     """A blocking store. Safe to call from any thread."""
 
     def load(self, user_id: str) -> Stored | None:
-        """Return the user's record, or `None` where there is none. Raise if the database cannot tell."""
+        """Return the user's record, or `None` if the database says that there is none. Raise if it does not say so."""
         ...
 
     def swap(self, user_id: str, change: Change) -> bool:

@@ -7,33 +7,39 @@ that submitted it is rolled back.
 
 from __future__ import annotations
 
-from functools import wraps
+import asyncio
+import time
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import Engine, delete, func, select
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import URL, Engine
 from sqlalchemy.pool import SingletonThreadPool, StaticPool
 from typing_extensions import override
 
-from twofa.stores.protocol import AsyncStore, OutboxEntry, Store, Stored
-from twofa.stores.sqlalchemy.dialects import family_of
-from twofa.stores.trail import EventRow, number_of, seconds_of
+from twofa.events import EventKind
+from twofa.stores.protocol import AsyncStore, Store
+from twofa.stores.sqlalchemy.database import PRUNE_BATCH, Database
+from twofa.stores.sqlalchemy.forks import part_at_fork
+from twofa.stores.sqlalchemy.mysql import MySQL
+from twofa.stores.sqlalchemy.postgresql import PostgreSQL
+from twofa.stores.sqlalchemy.sqlite import SQLite
+from twofa.stores.sqlalchemy.tables import MYSQL, POSTGRESQL, check_dialect
+from twofa.stores.trail import number_of, seconds_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement, Connection
+    from sqlalchemy import Connection, Dialect
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from twofa.events import Event
-    from twofa.stores.protocol import Change
+    from twofa.stores.protocol import Change, OutboxEntry, Stored
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_TRIES = 10
-"""How often a call is begun that the database gives up for the sake of another transaction."""
+_BREATH = 0.005
+"""Seconds between two batches of `prune_events`, for others to write: SQLite has one writer at a time."""
 
 
 class SQLAlchemyStore(Store):
@@ -42,54 +48,70 @@ class SQLAlchemyStore(Store):
     Keeps a trail that is an outbox too, lists its users.
     """
 
-    def __init__(self, engine: Engine, *, schema: str | None = None) -> None:
+    def __init__(
+        self, engine: Engine, *, schema: str | None = None, leave_out: Collection[EventKind] = frozenset()
+    ) -> None:
         """Use an engine's database, where `create_tables` or the host's migrations have made the tables.
 
-        `schema` is the database schema of the tables, if it is not the connection's own.
+        `schema` is the database schema of the tables, if it is not the connection's own. Events of the kinds in
+        `leave_out` are not kept: with many logins, `CODE_ACCEPTED` takes most of the space. `on_event` and the log are
+        told of them all the same.
 
         Raises `TypeError` for anything but an engine that gives out connections of its own, `ValueError` for a database
         that the store does not know.
         """
-        self._engine = _checked(engine, "an Engine")
-        if self._engine.dialect.is_async:
-            raise TypeError("SQLAlchemyStore is blocking: give an asynchronous engine to AsyncSQLAlchemyStore")
-        self._work = _Work(engine, schema)
+        self._engine = _checked(engine, awaits=False)
+        part_at_fork(self._engine)
+        self._database = database_of(self._engine.dialect, schema)
+        self._leave_out = _kinds(leave_out)
 
     @override
     def load(self, user_id: str) -> Stored | None:
-        return self._on_a_connection(self._work.load, user_id)
+        return self._on_a_connection(self._database.load, user_id)
 
     @override
     def swap(self, user_id: str, change: Change) -> bool:
-        return self._on_a_connection(self._work.swap, user_id, change)
+        return self._on_a_connection(self._database.swap, user_id, without(self._leave_out, change))
 
     def events(self, user_id: str) -> tuple[Event, ...]:
         """Return the user's events, oldest first."""
-        return self._on_a_connection(self._work.events, user_id)
+        return self._on_a_connection(self._database.events, user_id)
 
     def events_after(self, cursor: str = "", limit: int = 100) -> tuple[OutboxEntry, ...]:
         """Return up to `limit` events of all users that stand after `cursor`, in the order of their commits.
 
-        Returns nothing for now if a swap that is under way is not settled within a second.
+        Returns nothing for now if a swap that is under way has not ended within a second. No swap waits for it.
 
-        Raises `ValueError` for a cursor that no `events_after` gave.
+        Raises `ValueError` for a cursor that no `events_after` gave, and `RuntimeError` if PostgreSQL's identity column
+        has a `CACHE`, by which numbers are used out of order.
         """
-        return self._on_a_connection(self._work.events_after, number_of(cursor), limit)
+        return self._on_a_connection(self._database.events_after, number_of(cursor), limit)
 
     def prune_events(self, before: datetime) -> int:
         """Erase every event earlier than `before` (an aware datetime), delivered or not; return how many there were.
 
+        Takes a transaction for each thousand of them, with a pause in between; what is interrupted can be called again.
+
         Raises `ValueError` for a datetime without a time zone.
         """
-        return self._on_a_connection(self._work.prune_events, seconds_of(before))
+        seconds, erased = seconds_of(before), 0
+        while batch := self._on_a_connection(self._database.prune_events, seconds):
+            erased += batch
+            if batch < PRUNE_BATCH:
+                break
+            time.sleep(_BREATH)
+        return erased
 
     def user_ids(self, after: str = "", limit: int = 100) -> tuple[str, ...]:
         """Return up to `limit` user ids greater than `after`, in the order of their bytes."""
-        return self._on_a_connection(self._work.user_ids, after, limit)
+        return self._on_a_connection(self._database.user_ids, after, limit)
 
     def create_tables(self) -> None:
-        """Create the tables that are not there. Any number of processes may do so at once."""
-        self._on_a_connection(self._work.create_tables)
+        """Create the tables that are not there. Any number of processes may do so at once.
+
+        Raises `UnsupportedRecord` for tables made by a newer version.
+        """
+        self._on_a_connection(self._database.create_tables)
 
     def _on_a_connection(
         self, step: Callable[Concatenate[Connection, P], T], *arguments: P.args, **named: P.kwargs
@@ -107,44 +129,49 @@ class AsyncSQLAlchemyStore(AsyncStore):
     A swap that is cancelled leaves the old record or the new one.
     """
 
-    def __init__(self, engine: AsyncEngine, *, schema: str | None = None) -> None:
+    def __init__(
+        self, engine: AsyncEngine, *, schema: str | None = None, leave_out: Collection[EventKind] = frozenset()
+    ) -> None:
         """As `SQLAlchemyStore`, with an `AsyncEngine`."""
-        from sqlalchemy.ext.asyncio import AsyncEngine  # needs greenlet, which a blocking host does without
-
-        given: Any = engine
-        if isinstance(given, Engine):
-            raise TypeError("AsyncSQLAlchemyStore takes an AsyncEngine: give a blocking engine to SQLAlchemyStore")
-        inner = _checked(given.sync_engine if isinstance(given, AsyncEngine) else given, "an AsyncEngine")
         self._engine = engine
-        self._work = _Work(inner, schema)
+        inner = _checked(engine, awaits=True)
+        part_at_fork(inner)
+        self._database = database_of(inner.dialect, schema)
+        self._leave_out = _kinds(leave_out)
 
     @override
     async def load(self, user_id: str) -> Stored | None:
-        return await self._on_a_connection(self._work.load, user_id)
+        return await self._on_a_connection(self._database.load, user_id)
 
     @override
     async def swap(self, user_id: str, change: Change) -> bool:
-        return await self._on_a_connection(self._work.swap, user_id, change)
+        return await self._on_a_connection(self._database.swap, user_id, without(self._leave_out, change))
 
     async def events(self, user_id: str) -> tuple[Event, ...]:
         """As `SQLAlchemyStore.events`."""
-        return await self._on_a_connection(self._work.events, user_id)
+        return await self._on_a_connection(self._database.events, user_id)
 
     async def events_after(self, cursor: str = "", limit: int = 100) -> tuple[OutboxEntry, ...]:
         """As `SQLAlchemyStore.events_after`."""
-        return await self._on_a_connection(self._work.events_after, number_of(cursor), limit)
+        return await self._on_a_connection(self._database.events_after, number_of(cursor), limit)
 
     async def prune_events(self, before: datetime) -> int:
         """As `SQLAlchemyStore.prune_events`."""
-        return await self._on_a_connection(self._work.prune_events, seconds_of(before))
+        seconds, erased = seconds_of(before), 0
+        while batch := await self._on_a_connection(self._database.prune_events, seconds):
+            erased += batch
+            if batch < PRUNE_BATCH:
+                break
+            await asyncio.sleep(_BREATH)
+        return erased
 
     async def user_ids(self, after: str = "", limit: int = 100) -> tuple[str, ...]:
         """As `SQLAlchemyStore.user_ids`."""
-        return await self._on_a_connection(self._work.user_ids, after, limit)
+        return await self._on_a_connection(self._database.user_ids, after, limit)
 
     async def create_tables(self) -> None:
         """As `SQLAlchemyStore.create_tables`."""
-        await self._on_a_connection(self._work.create_tables)
+        await self._on_a_connection(self._database.create_tables)
 
     async def _on_a_connection(
         self, step: Callable[Concatenate[Connection, P], T], *arguments: P.args, **named: P.kwargs
@@ -156,11 +183,38 @@ class AsyncSQLAlchemyStore(AsyncStore):
         return f"AsyncSQLAlchemyStore({self._engine!r})"
 
 
-def _checked(engine: object, wanted: str) -> Engine:
+def database_of(dialect: Dialect, schema: str | None) -> Database:
+    """Return what is particular to a database. Raises `ValueError` for one that the store does not know."""
+    check_dialect(dialect.name)
+    kind: type[Database] = PostgreSQL if dialect.name in POSTGRESQL else MySQL if dialect.name in MYSQL else SQLite
+    return kind(dialect, schema)
+
+
+def without(kinds: frozenset[EventKind], change: Change) -> Change:
+    """Return a change without its events of these kinds."""
+    if not kinds:
+        return change
+    return change._replace(events=tuple([event for event in change.events if event.kind not in kinds]))
+
+
+def _kinds(leave_out: Collection[EventKind]) -> frozenset[EventKind]:
+    return frozenset(EventKind(kind) for kind in leave_out)
+
+
+def _checked(given: Any, *, awaits: bool) -> Engine:
+    """Return the blocking engine inside an engine of the right kind; raise `TypeError` for anything else."""
+    if isinstance(given, str | URL):
+        make = "create_async_engine" if awaits else "create_engine"
+        raise TypeError(f"the store takes an engine, not a URL: {make}(url) makes one")
+    if isinstance(given, Engine) and awaits:
+        raise TypeError("AsyncSQLAlchemyStore takes an AsyncEngine: give a blocking engine to SQLAlchemyStore")
+    if not awaits and getattr(getattr(given, "dialect", None), "is_async", False):
+        raise TypeError("SQLAlchemyStore is blocking: give an asynchronous engine to AsyncSQLAlchemyStore")
+    engine = _inside(given) if awaits else given
     if not isinstance(engine, Engine):
         raise TypeError(
-            f"the store takes {wanted}, not a {type(engine).__name__}: it needs connections of its own, or a rollback "
-            "of yours would undo the count of a refused code"
+            f"the store takes {'an AsyncEngine' if awaits else 'an Engine'}, not a {type(given).__name__}: it needs "
+            "connections of its own, or a rollback of yours would undo the count of a refused code"
         )
     if isinstance(engine.pool, StaticPool | SingletonThreadPool):
         raise TypeError(
@@ -170,91 +224,7 @@ def _checked(engine: object, wanted: str) -> Engine:
     return engine
 
 
-# --- on a connection -----------------------------------------------------------------------------------------------
+def _inside(given: Any) -> Any:
+    from sqlalchemy.ext.asyncio import AsyncEngine  # needs greenlet, which a blocking host does without
 
-
-def _repeatable(
-    step: Callable[Concatenate[_Work, Connection, P], T],
-) -> Callable[Concatenate[_Work, Connection, P], T]:
-    """Let a step begin again when the database gave it up, and committed nothing, for the sake of another."""
-
-    @wraps(step)
-    def steps(work: _Work, connection: Connection, /, *arguments: P.args, **named: P.kwargs) -> T:
-        family = work.family
-        family.prepare(connection)
-        tries = 1
-        while True:
-            try:
-                family.fresh(connection)
-                return step(work, connection, *arguments, **named)
-            except DBAPIError as error:
-                if tries == _TRIES or not family.is_conflict(error):
-                    raise
-                connection.rollback()
-                tries += 1
-
-    return steps
-
-
-class _Work:
-    """What the store does on a connection that it is lent."""
-
-    def __init__(self, engine: Engine, schema: str | None) -> None:
-        self.family = family_of(engine.dialect, schema)
-        self.record, self.event, _ = self.family.tables
-
-    @_repeatable
-    def load(self, connection: Connection, user_id: str) -> Stored | None:
-        row = self.family.load(connection, user_id)
-        return None if row is None else Stored(*row)
-
-    def swap(self, connection: Connection, user_id: str, change: Change) -> bool:
-        try:
-            return self._swap(connection, user_id, change)
-        except DBAPIError as error:
-            # The database itself says that nothing was committed. After anything else nobody knows.
-            if not self.family.is_conflict(error):
-                raise
-            return False
-
-    @_repeatable
-    def _swap(self, connection: Connection, user_id: str, change: Change) -> bool:
-        return self.family.swap(connection, user_id, change)
-
-    @_repeatable
-    def events(self, connection: Connection, user_id: str) -> tuple[Event, ...]:
-        return tuple(event for _, event in self._told(connection, self.event.c.user_id == user_id))
-
-    @_repeatable
-    def events_after(self, connection: Connection, after: int, limit: int) -> tuple[OutboxEntry, ...]:
-        # Why in three steps, and each in a transaction of its own: see `families`.
-        number = self.event.c.id
-        highest = connection.scalar(select(func.max(number)))
-        if highest is None or highest <= after or not self.family.pass_gate(connection):
-            return ()
-        self.family.fresh(connection)
-        settled = self._told(connection, number > after, number <= highest, limit=limit)
-        return tuple(OutboxEntry(str(number), event) for number, event in settled)
-
-    @_repeatable
-    def prune_events(self, connection: Connection, seconds: int) -> int:
-        erased = connection.execute(delete(self.event).where(self.event.c.at < seconds)).rowcount
-        self.family.commit(connection)
-        return erased
-
-    @_repeatable
-    def user_ids(self, connection: Connection, after: str, limit: int) -> tuple[str, ...]:
-        user_id = self.record.c.user_id
-        return tuple(connection.scalars(select(user_id).where(user_id > after).order_by(user_id).limit(limit)))
-
-    def create_tables(self, connection: Connection) -> None:
-        self.family.prepare(connection)
-        self.family.create(connection)
-
-    def _told(
-        self, connection: Connection, *which: ColumnElement[bool], limit: int | None = None
-    ) -> list[tuple[int, Event]]:
-        event = self.event.c
-        columns = select(event.id, event.user_id, event.at, event.kind, event.source, event.detail)
-        rows = connection.execute(columns.where(*which).order_by(event.id).limit(limit))
-        return [(row[0], EventRow(*row[1:]).event()) for row in rows]
+    return given.sync_engine if isinstance(given, AsyncEngine) else given

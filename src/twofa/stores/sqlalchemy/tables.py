@@ -7,7 +7,8 @@ every text is kept as the bytes of its UTF-8.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import BigInteger, Column, Identity, Index, Integer, MetaData, SmallInteger, Table, Text, func
 from sqlalchemy.dialects.mysql import MEDIUMBLOB, VARBINARY
@@ -16,6 +17,11 @@ from typing_extensions import override
 
 if TYPE_CHECKING:
     from sqlalchemy import BindParameter, ColumnElement, Dialect
+
+SCHEMA = 1
+"""The shape of these tables. Whoever changes it counts this up, and lets `create_tables` bring older tables along.
+
+`SQLiteStore` has the same number, since its file serves this store too."""
 
 POSTGRESQL = frozenset({"postgresql"})
 MYSQL = frozenset({"mysql", "mariadb"})
@@ -27,15 +33,18 @@ _LONGEST_WORD = 64
 """Bytes of a version or of the name of a kind of event: both are ASCII, of 32 characters at the most."""
 
 
-class Tables(NamedTuple):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tables:
     """What the store keeps."""
 
     record: Table
     """One row a user."""
     event: Table
-    """The trail, numbered in the order of the outbox."""
-    gate: Table | None
-    """MySQL and MariaDB only: one row, which orders the outbox by being locked."""
+    """The audit trail, numbered in the order of the outbox."""
+    schema: Table
+    """One row, with the number of the tables' shape."""
+    outbox_lock: Table | None
+    """MySQL and MariaDB only: rows that a swap locks while its events are not committed yet."""
 
 
 def add_tables(metadata: MetaData, *, dialect: str, schema: str | None = None) -> Tables:
@@ -67,13 +76,15 @@ def add_tables(metadata: MetaData, *, dialect: str, schema: str | None = None) -
         Column("source", _text()),
         Column("detail", _text(), nullable=False),
         Index("twofa_event_user", "user_id"),
+        Index("twofa_event_at", "at"),
         **options,
     )
-    gate = None
+    shape = Table("twofa_schema", metadata, Column("version", Integer(), nullable=False), **options)
+    lock = None
     if dialect in MYSQL:
         number = Column("id", SmallInteger(), primary_key=True, autoincrement=False)
-        gate = Table("twofa_gate", metadata, number, **options)
-    return Tables(record, event, gate)
+        lock = Table("twofa_outbox_lock", metadata, number, **options)
+    return Tables(record=record, event=event, schema=shape, outbox_lock=lock)
 
 
 def check_dialect(name: str) -> None:

@@ -1,0 +1,236 @@
+"""PostgreSQL: a swap is one statement, and so one round trip, committed when its answer comes.
+
+`WITH done AS (UPDATE twofa_record SET … WHERE user_id = … AND version = … RETURNING user_id),
+logged AS (INSERT INTO twofa_event (…) SELECT done.user_id, … FROM done)
+SELECT 'twofa update', call, user_id, (SELECT count(*) FROM done)`
+
+The event is joined with the row that was changed: a swap that loses writes nothing. Since the client has nothing to say
+between the first lock and the commit, a worker that is stopped at any moment leaves no lock behind.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from sqlalchemy import (
+    CTE,
+    Integer,
+    Text,
+    bindparam,
+    cast,
+    column,
+    delete,
+    func,
+    insert,
+    literal,
+    literal_column,
+    select,
+    table,
+    union_all,
+    update,
+)
+from sqlalchemy.dialects.postgresql import OID, REGCLASS
+from sqlalchemy.dialects.postgresql import insert as insert_if_absent
+from typing_extensions import override
+
+from twofa.stores.sqlalchemy.answers import Question, new_call
+from twofa.stores.sqlalchemy.database import EVENT_COLUMNS, PAUSE, Database, Deadline, run
+from twofa.stores.trail import EventRow
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import ColumnElement, Connection, CursorResult, Dialect, Select
+    from sqlalchemy.exc import DBAPIError
+
+    from twofa.stores.protocol import Change
+
+Kind: TypeAlias = Literal["create", "update", "delete", "stay absent"]
+
+_CREATION = 0x2FA0_C4EA
+"""The advisory lock of those who create the tables."""
+
+# Not named as the columns are: SQLAlchemy would take them for values to set.
+_WHOSE_TYPE = Text(collation="C")
+_WHOSE = bindparam("whose", type_=_WHOSE_TYPE)
+_EXPECTED = bindparam("expected", type_=Text())
+_VERSION = bindparam("new_version", type_=Text())
+_DOCUMENT = bindparam("new_document", type_=Text())
+
+
+class CompiledStatement:
+    """A statement in the database's own words, compiled once: to have it done each time took a third of a login."""
+
+    def __init__(self, question: Question, statement: Any, dialect: Dialect) -> None:
+        self._question, self._statement = question, statement
+        compiled = statement.compile(dialect=dialect)
+        self._text, self._fixed = compiled.string, compiled.params
+        self._order: Sequence[str] | None = getattr(compiled, "positiontup", None)
+        """The parameters, for a driver that knows them by their position."""
+
+    def ask(self, connection: Connection, user_id: str, **parameters: Any) -> Sequence[Any]:
+        """Carry it out for a user; return its one row, without the columns by which it is known to be the answer."""
+        call = new_call()
+        row = self._run(connection, {"call": call, "whose": user_id, **parameters}).first()
+        return self._question.check(row, call, user_id)
+
+    def _run(self, connection: Connection, parameters: dict[str, Any]) -> CursorResult[Any]:
+        if "schema_translate_map" in connection.get_execution_options():
+            return connection.execute(self._statement, parameters)  # a host with a schema for each of its tenants
+        named = {**self._fixed, **parameters}
+        if self._order is None:
+            return connection.exec_driver_sql(self._text, named)
+        return connection.exec_driver_sql(self._text, tuple([named[name] for name in self._order]))
+
+
+class PostgreSQL(Database):
+    """PostgreSQL 13 and later."""
+
+    conflicts = frozenset({"40001", "40P01"})
+    """Serialization failure, deadlock."""
+    replica = func.pg_is_in_recovery()
+
+    def __init__(self, dialect: Dialect, schema: str | None) -> None:
+        super().__init__(dialect, schema)
+        self._swaps: dict[tuple[Kind, int], CompiledStatement] = {}
+        self._load = CompiledStatement(self.question, self.select_record, dialect)
+
+    @override
+    def ask_for_record(self, connection: Connection, user_id: str) -> Sequence[Any]:
+        return self._load.ask(connection, user_id)
+
+    # --- swap
+
+    @override
+    def make_swap(self, connection: Connection, user_id: str, change: Change) -> bool:
+        parameters: dict[str, Any] = {"expected": change.expected}
+        if change.new is not None:
+            parameters |= {"new_version": change.new.version, "new_document": change.new.document}
+        for number, event in enumerate(change.events):
+            columns = EventRow.of(event, user_id)._asdict()
+            parameters |= {f"{name}_{number}": columns[name] for name in EVENT_COLUMNS}
+        key = _kind_of(change), len(change.events)
+        statement = self._swaps.get(key)
+        if statement is None:
+            statement = self._swaps[key] = self._swap_statement(*key)
+        (changed,) = statement.ask(connection, user_id, **parameters)
+        self.commit(connection)  # there is nothing to commit, unless a hook of the host's has begun a transaction
+        return bool(changed)
+
+    def _swap_statement(self, kind: Kind, events: int) -> CompiledStatement:
+        event = self.tables.event
+        done = self._change(kind)
+        consequences: list[CTE] = []
+        if kind in {"delete", "stay absent"}:
+            consequences.append(delete(event).where(event.c.user_id == done.c.user_id).cte("erased"))
+        if events:
+            rows = union_all(
+                *(
+                    select(
+                        done.c.user_id,
+                        *(bindparam(f"{name}_{n}", type_=event.c[name].type).label(name) for name in EVENT_COLUMNS),
+                        literal_column(str(n), Integer).label("n"),
+                    )
+                    for n in range(events)
+                )
+            ).subquery("rows")
+            columns = ("user_id", *EVENT_COLUMNS)
+            ordered = select(*(rows.c[name] for name in columns)).order_by(rows.c.n)
+            consequences.append(insert(event).from_select(columns, ordered).cte("logged"))
+        question = Question.named(kind, self.schema)
+        changed = select(func.count()).select_from(done).scalar_subquery()
+        statement = select(*question.columns(_WHOSE_TYPE), changed).add_cte(*consequences)
+        return CompiledStatement(question, statement, self.dialect)
+
+    def _change(self, kind: Kind) -> CTE:
+        record = self.tables.record
+        found = record.c.user_id == _WHOSE
+        if kind == "update":
+            put = update(record).where(found, record.c.version == _EXPECTED)
+            return put.values(version=_VERSION, document=_DOCUMENT).returning(record.c.user_id).cte("done")
+        if kind == "delete":
+            gone = delete(record).where(found, record.c.version == _EXPECTED)
+            return gone.returning(record.c.user_id).cte("done")
+        if kind == "create":
+            add = insert_if_absent(record).values(user_id=_WHOSE, version=_VERSION, document=_DOCUMENT)
+            return add.on_conflict_do_nothing(index_elements=["user_id"]).returning(record.c.user_id).cte("done")
+        return select(_WHOSE.label("user_id")).where(~select(record.c.user_id).where(found).exists()).cte("done")
+
+    # --- outbox
+
+    @override
+    def settled_number(self, connection: Connection, after: int) -> int | None:
+        # The number comes from the statement's snapshot, which is older than its look at the locks: whoever has drawn a
+        # lower number either holds the lock still, or has ended by the time of the next statement.
+        highest, cache, under_way = connection.execute(self._highest_number).one()
+        if cache is not None and cache != 1:
+            raise RuntimeError(
+                f"the identity column of twofa_event has CACHE {cache}, so numbers are used out of order, and readers "
+                "of the outbox would miss events: ALTER TABLE twofa_event ALTER COLUMN id SET CACHE 1, then restart "
+                "every process that writes, since each keeps the numbers that it has drawn"
+            )
+        if highest is None or highest <= after:
+            return None
+        writers, deadline = set(under_way or ()), Deadline()
+        while writers:
+            if deadline.is_over:
+                return None
+            connection.execute(select(func.pg_sleep(PAUSE)))
+            writers &= set(connection.scalars(select(self._writers)))
+        return int(highest)
+
+    @cached_property
+    def _writers(self) -> Any:
+        # Every transaction that inserts into a table holds this lock on it, from before its first number is drawn until
+        # its commit can be seen. So nothing has to be locked for the sake of readers.
+        locks = table("pg_locks", *(column(name) for name in ("locktype", "database", "relation", "mode", "granted")))
+        transaction = literal_column("pg_locks.virtualtransaction", Text)
+        here: ColumnElement[Any] = literal_column("(SELECT oid FROM pg_database WHERE datname = current_database())")
+        holds = select(transaction.label("writer")).select_from(locks)
+        return holds.where(
+            locks.c.locktype == literal_column("'relation'"),
+            locks.c.database == here,
+            locks.c.relation == cast(self._event_table, OID),
+            locks.c.mode == literal_column("'RowExclusiveLock'"),
+            locks.c.granted,
+        ).subquery("writers")
+
+    @cached_property
+    def _highest_number(self) -> Select[Any]:
+        sequence = table("pg_sequence", column("seqrelid"), column("seqcache"), schema="pg_catalog")
+        named = cast(func.pg_get_serial_sequence(self._event_table_name, "id"), REGCLASS)
+        cache = select(sequence.c.seqcache).where(sequence.c.seqrelid == cast(named, OID)).scalar_subquery()
+        writers = select(func.array_agg(self._writers.c.writer)).scalar_subquery()
+        return select(func.max(self.tables.event.c.id), cache, writers)
+
+    @property
+    def _event_table_name(self) -> Any:
+        return literal(self.dialect.identifier_preparer.format_table(self.tables.event), Text)
+
+    @property
+    def _event_table(self) -> Any:
+        return cast(self._event_table_name, REGCLASS)
+
+    # --- tables and errors
+
+    @override
+    def create(self, connection: Connection) -> None:
+        try:
+            run(connection, "BEGIN")
+            connection.execute(select(func.pg_advisory_xact_lock(_CREATION)))
+            self.metadata.create_all(connection)
+            run(connection, "COMMIT")
+        except BaseException:
+            self.roll_back(connection)
+            raise
+
+    @override
+    def code(self, error: DBAPIError) -> object:
+        return getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
+
+
+def _kind_of(change: Change) -> Kind:
+    if change.new is None:
+        return "stay absent" if change.expected is None else "delete"
+    return "create" if change.expected is None else "update"
