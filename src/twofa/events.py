@@ -51,6 +51,8 @@ class EventKind(StrEnum):
     """The stored record could not be trusted (`reason` is the error's code): worth an alarm."""
     DISABLED = "disabled"
     FORGOTTEN = "forgotten"
+    UNKNOWN = "unknown"
+    """Read from an audit trail: an event whose kind only a newer version of twofa knows. `detail["kind"]` names it."""
 
     @property
     def owasp(self) -> str:
@@ -79,6 +81,7 @@ _OWASP = {
     EventKind.RECORD_REFUSED: "crypt_decrypt_fail",
     EventKind.DISABLED: "authn_token_revoked",
     EventKind.FORGOTTEN: "user_deleted",
+    EventKind.UNKNOWN: "user_updated",
 }
 
 

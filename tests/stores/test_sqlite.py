@@ -425,13 +425,15 @@ def test_a_writer_waits_no_longer_than_the_timeout_for_another_thread(store):
     assert [1, 2] == numbers(store)
 
 
-def test_an_event_of_a_later_version_is_refused(path, store):
-    """A kind of event that this version does not know is not guessed at: the instance is to be upgraded."""
-    store.swap(USER, Change(None, stored(1), (event(1),)))
+def test_an_event_of_a_later_version_holds_nothing_up(path, store):
+    """A kind of event that this version does not know is handed on as such, with its name, and so is what follows."""
+    assert store.swap(USER, Change(version(1), stored(2), (event(2),)))
     with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("UPDATE twofa_event SET kind = 'passkey_added'")
-    with pytest.raises(UnsupportedRecord, match="kind 'passkey_added', made by a newer version of twofa: upgrade"):
-        store.events(USER)
+        connection.execute("UPDATE twofa_event SET kind = 'passkey_added' WHERE id = 1")
+    first, second = store.events(USER)
+    assert (EventKind.UNKNOWN, {"number": 1, "kind": "passkey_added"}) == (first.kind, first.detail)
+    assert event(2) == second
+    assert [first, second] == [entry.event for entry in store.events_after()]
 
 
 def test_a_signal_handler_that_raises_leaves_no_lock_behind(path):

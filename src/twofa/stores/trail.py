@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from math import ceil
 from typing import NamedTuple
 
-from twofa.errors import UnsupportedRecord
 from twofa.events import Event, EventKind
 
 _LARGEST_NUMBER = 2**63 - 1
@@ -32,15 +31,19 @@ class EventRow(NamedTuple):
         return cls(user_id, int(event.at.timestamp()), event.kind.value, event.source, detail)
 
     def event(self) -> Event:
-        """Return the event. Raises `UnsupportedRecord` for a kind that only a newer version of the library knows."""
+        """Return the event.
+
+        While servers are upgraded one by one, the trail has events of kinds that the older ones do not know. To raise
+        would hold up the outbox for all users, and to skip them would lose them: they come as `EventKind.UNKNOWN`, with
+        the name of the kind in the detail.
+        """
         at = datetime.fromtimestamp(self.at, UTC)
+        detail = json.loads(self.detail)
         try:
             kind = EventKind(self.kind)
         except ValueError:
-            raise UnsupportedRecord(
-                f"the trail has an event of kind {self.kind!r}, made by a newer version of twofa: upgrade this instance"
-            ) from None
-        return Event(kind, self.user_id, at, source=self.source, detail=json.loads(self.detail))
+            kind, detail["kind"] = EventKind.UNKNOWN, self.kind
+        return Event(kind, self.user_id, at, source=self.source, detail=detail)
 
 
 def number_of(cursor: str) -> int:
