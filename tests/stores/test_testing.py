@@ -120,8 +120,8 @@ def test_a_host_puts_its_own_store_under_the_fixtures(pytester: pytest.Pytester)
     pytester.runpytest("-p", "no:cacheprovider").assert_outcomes(passed=3)
 
 
-def test_a_failing_law_shows_what_it_compared(pytester: pytest.Pytester) -> None:
-    """Who writes a store reads both sides of the assertion that failed, and the law in words."""
+def test_a_failing_law_says_what_is_wrong(pytester: pytest.Pytester) -> None:
+    """Who writes a store reads what it did wrong, and the law that it broke, in a sentence each."""
     pytester.makepyfile(
         "from twofa.stores import MemoryStore\n"
         "from twofa.testing import StoreConformance\n"
@@ -137,7 +137,10 @@ def test_a_failing_law_shows_what_it_compared(pytester: pytest.Pytester) -> None
     result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-k", "only_an_absent")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
-        ["*A creator loses against a record that is there*", "*assert Stored(version=*) == None*"]
+        [
+            "*A creator loses against a record that is there*",
+            "E   *load('user-42') returned None (no record) instead of the record with 'document 1'*must not change*",
+        ]
     )
 
 

@@ -13,8 +13,8 @@ import trio
 
 import twofa.stores
 from twofa.stores import Change, MemoryStore, SQLiteStore, Stored, ThreadedStore, Trail
+from twofa.testing.race_conformance import THREADS
 from twofa.testing.samples import USER, event, numbers, stored, version
-from twofa.testing.store_conformance import THREADS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

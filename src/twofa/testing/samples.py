@@ -1,63 +1,21 @@
-"""What the laws put into a store: look-alike users, documents that are easily spoilt, numbered records and events."""
+"""What the conformance tests put into a store: versions, records and events that are told apart by a number."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from twofa.events import Event, EventKind
 from twofa.stores.protocol import Stored
+from twofa.testing.user_ids import LOOKALIKES, USER
 
 if TYPE_CHECKING:
     from twofa.stores.protocol import Trail
 
-USER = "user-42"
-NOW = datetime.fromtimestamp(1_800_000_000, UTC)
+__all__ = ["DOCUMENTS", "LOOKALIKES", "NOW", "TWINS", "USER", "event", "number_of", "numbers", "stored", "version"]
 
-LOOKALIKES = (
-    "user",
-    "User",
-    "USER",
-    "user ",
-    " user",
-    "user\t",
-    "user\n",
-    "user%",
-    "user_",
-    "us%",
-    "us_r",
-    "%",
-    "_",
-    "*",
-    "user\\",
-    "user'",
-    'user"',
-    "caf\u00e9",
-    "cafe\u0301",
-    "cafe",
-    "stra\u00dfe",
-    "strasse",
-    "\u0130",
-    "i",
-    "\u0131",
-    "user\u200b",
-    "us\u0435r",
-    "1",
-    "01",
-    "1.0",
-    "1e0",
-    "NULL",
-    "\U0001f600",
-    "\U0001f600\ufe0f",
-    "\uff5e",
-    "\U0001f468\u200d\U0001f469\u200d\U0001f467",
-    "x" * 254,
-    "x" * 255,
-    "x" * 254 + "y",
-    "\U0001f600" * 255,
-    "\U0001f600" * 254 + "y",
-)
-"""User ids that some collation, trimming, pattern, number or normalization takes for one another."""
+NOW = datetime.fromtimestamp(1_800_000_000, UTC)
 
 DOCUMENTS = {
     "sealed": "twofa1.k3y1d." + "Zm9v-_" * 250,
@@ -73,14 +31,31 @@ DOCUMENTS = {
 }
 """Documents that a wrong column type, encoding or binding changes."""
 
+_PLAIN = "3f9c0a5be1d24786b7c8d9eafb0c1d2e"
+
+TWINS = {
+    "the first digit": (_PLAIN, "4" + _PLAIN[1:]),
+    "the last digit": (_PLAIN, _PLAIN[:-1] + "f"),
+    "the first half": (_PLAIN, "0123456789abcdef" + _PLAIN[16:]),
+    "the second half": (_PLAIN, _PLAIN[:16] + "0123456789abcdef"),
+    "what a float rounds off": ("9" * 32, "9" * 31 + "8"),
+    "the exponent of zero": ("0e" + "1" * 30, "0e" + "2" * 30),
+    "a leading zero": ("0" + "1" * 31, "1" * 31 + "0"),
+    "one bit above the 64th": ("0" * 15 + "1" + "0" * 15 + "1", "0" * 15 + "2" + "0" * 15 + "1"),
+}
+"""Versions that differ in this alone, and are one to a column that is too short or takes them for numbers."""
+
 
 def version(number: int) -> str:
-    """Return a version as the library makes them, but told from the others at sight."""
-    return f"{number:032x}"
+    """Return the version of that number, as long and as patternless as those that the library makes.
+
+    A counter written in 32 digits would not do: it fits into 64 bits, and real versions do not.
+    """
+    return sha256(b"version %d" % number).hexdigest()[:32]
 
 
 def stored(number: int, document: str | None = None) -> Stored:
-    """Return a record whose document names its version, unless it is given."""
+    """Return a record whose document names its number, unless the document is given."""
     return Stored(version(number), f"document {number}" if document is None else document)
 
 
@@ -89,6 +64,11 @@ def event(number: int = 0, user_id: str = USER, kind: EventKind = EventKind.CODE
     return Event(kind, user_id, NOW + timedelta(seconds=number), source="192.0.2.1", detail={"number": number})
 
 
+def number_of(event: Event) -> int:
+    """Return the number by which an event is told from the others."""
+    return int(event.detail["number"] or 0)
+
+
 def numbers(store: Trail, user_id: str = USER) -> list[int]:
     """Return the numbers of a user's events, in the trail's order."""
-    return [int(event.detail["number"] or 0) for event in store.events(user_id)]
+    return [number_of(event) for event in store.events(user_id)]

@@ -14,9 +14,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from typing_extensions import override
 
 from twofa.stores.protocol import Change, Listing, Outbox, Stored, Trail
-from twofa.testing.async_conformance import Blocking, EventLoop, settled
-from twofa.testing.samples import event, version
-from twofa.testing.store_conformance import dispose
+from twofa.testing.event_loop import Blocking, EventLoop, settled
+from twofa.testing.explaining import check_events, check_record
+from twofa.testing.hooks import able, dispose
+from twofa.testing.outbox_conformance import handed_on
+from twofa.testing.samples import event, number_of, version
 
 if TYPE_CHECKING:
     from twofa.events import Event
@@ -27,7 +29,7 @@ DOCUMENTS = ("", "A", "a", "A ")
 users = st.sampled_from(USERS)
 documents = st.sampled_from(DOCUMENTS)
 sides = st.booleans()
-told = st.integers(0, 2)
+events_of_a_swap = st.integers(0, 2)
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -71,37 +73,36 @@ class StoreMachine(RuleBasedStateMachine):
         for handle in {id(each): each for each in getattr(self, "handles", ())}.values():
             dispose(handle)
 
-    @rule(user_id=users, document=documents, side=sides, events=told)
+    @rule(user_id=users, document=documents, side=sides, events=events_of_a_swap)
     def put(self, user_id: str, document: str, side: bool, events: int) -> None:  # drawn by Hypothesis
         """Create a record, or replace the one that is there, expecting what is the case."""
         self._swap(user_id, self._version_of(user_id), Stored(self._new_version(), document), side, events)
 
-    @rule(user_id=users, side=sides, events=told)
+    @rule(user_id=users, side=sides, events=events_of_a_swap)
     def delete(self, user_id: str, side: bool, events: int) -> None:
         """Delete the record, or confirm that there is none."""
         self._swap(user_id, self._version_of(user_id), None, side, events)
 
-    @rule(user_id=users, document=documents | st.none(), back=st.integers(0, 3), side=sides, events=told)
+    @rule(user_id=users, document=documents | st.none(), back=st.integers(0, 3), side=sides, events=events_of_a_swap)
     def be_stale(self, user_id: str, document: str | None, back: int, side: bool, events: int) -> None:
         """Try with a version that was spent, that another user has, or that was never there."""
         stale = self.spent[user_id] + [held.version for whose, held in self.records.items() if whose != user_id]
         new = None if document is None else Stored(self._new_version(), document)
         self._swap(user_id, stale[-1 - back % len(stale)], new, side, events)
 
-    @rule(user_id=users, document=documents | st.none(), side=sides, events=told)
+    @rule(user_id=users, document=documents | st.none(), side=sides, events=events_of_a_swap)
     def expect_none(self, user_id: str, document: str | None, side: bool, events: int) -> None:
         """Try to create a record, or to keep the user absent, whether or not there is one."""
         new = None if document is None else Stored(self._new_version(), document)
         self._swap(user_id, None, new, side, events)
 
-    @precondition(lambda self: isinstance(self.handles[0], Outbox))
+    @precondition(lambda self: able(self.handles[0], Outbox))
     @rule(side=sides, limit=st.sampled_from((1, 2, 100)))
     def read_on(self, side: bool, limit: int) -> None:
         """Read the outbox on from where the last reader stopped, on whichever side that was."""
         entries = list(self.handles[side].events_after(self.cursor, limit))
-        assert [each for each in self.trail if number_of(each) > self.dealt_with][:limit] == [
-            entry.event for entry in entries
-        ]
+        wanted = [each for each in self.trail if number_of(each) > self.dealt_with][:limit]
+        check_events(wanted, handed_on(entries), f"a page of at most {limit} events")
         if entries:
             self.cursor, self.dealt_with = entries[-1].cursor, number_of(entries[-1].event)
 
@@ -109,19 +110,22 @@ class StoreMachine(RuleBasedStateMachine):
     def holds_what_the_model_holds(self) -> None:
         """Both handles see the model's records, trail, outbox and list."""
         for store in getattr(self, "handles", ()):
-            assert self.records == {user_id: held for user_id in USERS if (held := store.load(user_id)) is not None}
-            if isinstance(store, Trail):
-                for user_id in USERS:
-                    assert [each for each in self.trail if each.user_id == user_id] == list(store.events(user_id))
-            if isinstance(store, Outbox):
-                assert self.trail == [entry.event for entry in store.events_after(limit=1000)]
-            if isinstance(store, Listing):
-                assert sorted(self.records) == sorted(store.user_ids())
+            for user_id in USERS:
+                check_record(self.records.get(user_id), store, user_id, "that is what the swaps so far amount to")
+                if able(store, Trail):
+                    wanted = [each for each in self.trail if each.user_id == user_id]
+                    check_events(wanted, store.events(user_id), f"the trail of {user_id!r}")
+            if able(store, Outbox):
+                check_events(self.trail, handed_on(store.events_after(limit=1000)), "the outbox")
+            if able(store, Listing):
+                listed = sorted(store.user_ids())
+                assert sorted(self.records) == listed, f"user_ids() lists {listed} instead of {sorted(self.records)}"
 
     def _swap(self, user_id: str, expected: str | None, new: Stored | None, side: bool, events: int) -> None:
         happened = tuple(event(self._count(), user_id) for _ in range(events))
         fits = expected == self._version_of(user_id)
-        assert fits is self.handles[side].swap(user_id, Change(expected, new, happened))
+        said = self.handles[side].swap(user_id, Change(expected, new, happened))
+        assert fits is said, f"swap() returned {said!r} for {user_id!r} where it must return {fits}"
         if not fits:
             return
         if expected is not None:
@@ -163,8 +167,3 @@ class AsyncStoreMachine(StoreMachine):
         super().teardown()
         if hasattr(self, "loop"):
             self.loop.close()
-
-
-def number_of(happened: Event) -> int:
-    """Return the number by which an event is told from the others."""
-    return int(happened.detail["number"] or 0)
