@@ -1,11 +1,11 @@
 """A complete second factor for any web application: TOTP, recovery codes, and every reset, over your own database."""
 
 from twofa import errors
-from twofa._record.sealing import KeyRing
 from twofa.asynchronous import AsyncTwoFactor
 from twofa.blocking import TwoFactor
 from twofa.errors import TwoFactorError
 from twofa.events import Event, EventKind
+from twofa.keys import KeyRing
 from twofa.otp import TOTP, hotp
 from twofa.policy import Argon2id, Policy, Scrypt, Throttle
 from twofa.proofs import ByCode, ByRecoveryCode, ByVerification, Proof, Vouched

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar, cast
 from twofa._engine.attempt import ROUNDS, said
 from twofa._engine.core import Core, check_parts, system_clock
 from twofa._engine.queue import AsyncPlace, Turns
-from twofa._record.sealing import KeyRing
-from twofa._values import Hidden, expected
+from twofa._hidden import Hidden, expected
 from twofa.errors import OutcomeUnknown, StoreContention
 from twofa.events import log_event, log_listener_failure
+from twofa.keys import KeyRing
 from twofa.policy import Policy
 from twofa.proofs import recognised
 

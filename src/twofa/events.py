@@ -6,17 +6,13 @@ its own, so that no log line can be forged with it (ASVS 5.0 16.4.1).
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
-from functools import cache
 from types import MappingProxyType
-from typing import TYPE_CHECKING, TypeAlias
-
-from twofa._values import Value
-
-if TYPE_CHECKING:
-    import logging
-    from collections.abc import Mapping
-    from datetime import datetime
+from typing import TypeAlias
 
 __all__ = ["Event", "EventKind"]
 
@@ -85,35 +81,26 @@ _OWASP = {
 }
 
 
-class Event(Value):
+@dataclass(frozen=True, slots=True)
+class Event:
     """One thing that happened to one user's second factor (ASVS 5.0 16.2.1: when, where, who, what)."""
-
-    __slots__ = ("at", "detail", "kind", "source", "user_id")
 
     kind: EventKind
     user_id: str
     at: datetime
     """Aware UTC, whole seconds."""
-    source: str | None
+    source: str | None = field(default=None, kw_only=True)
     """What the host said of the request's origin: opaque, at most 256 characters, hostile until proven otherwise."""
-    detail: Mapping[str, Plain]
+    detail: Mapping[str, Plain] = field(default_factory=dict, kw_only=True, hash=False)
     """Plain values that explain the kind: `reason`, `remaining`, `method`, `proof`, `by`, `retry_at` (Unix seconds)…"""
 
-    def __init__(
-        self,
-        kind: EventKind,
-        user_id: str,
-        at: datetime,
-        *,
-        source: str | None = None,
-        detail: Mapping[str, Plain] | None = None,
-    ) -> None:
-        self._fill(kind=kind, user_id=user_id, at=at, source=source, detail=MappingProxyType(dict(detail or {})))
-
-    def __hash__(self) -> int:
-        return hash((self.kind, self.user_id, self.at, self.source, tuple(sorted(self.detail))))
+    def __post_init__(self) -> None:
+        # A copy that nobody can change: the same event goes to the store, the log and the listener.
+        object.__setattr__(self, "detail", MappingProxyType(dict(self.detail)))
 
     def __reduce__(self) -> tuple[object, ...]:
+        # What `detail` is wrapped in cannot be pickled. An event may wait in a queue while the library is upgraded, so
+        # this form stays readable for ever.
         return _revive, (str(self.kind), self.user_id, self.at, self.source, dict(self.detail))
 
 
@@ -133,22 +120,17 @@ _WARNINGS = frozenset(
 )
 
 
-@cache
-def _logger() -> logging.Logger:
-    import logging  # a quarter of the whole import's time, and every host that logs has it loaded already
-
-    logger = logging.getLogger("twofa")
-    logger.addHandler(logging.NullHandler())
-    return logger
+_logger = logging.getLogger("twofa")
+_logger.addHandler(logging.NullHandler())
 
 
 def log_event(event: Event) -> None:
     """Log an event to the logger `twofa`: as a warning where someone may be guessing or was vouched for."""
-    logger, alarming = _logger(), event.kind in _WARNINGS or event.detail.get("proof") == "vouched"
-    level = 30 if alarming else 20
-    if logger.isEnabledFor(level):
+    alarming = event.kind in _WARNINGS or event.detail.get("proof") == "vouched"
+    level = logging.WARNING if alarming else logging.INFO
+    if _logger.isEnabledFor(level):
         # %r keeps line breaks in hostile text from forging a line (ASVS 5.0 16.4.1).
-        logger.log(
+        _logger.log(
             level,
             "%s user=%r source=%r %r",
             event.kind.value,
@@ -161,4 +143,4 @@ def log_event(event: Event) -> None:
 
 def log_listener_failure(event: Event) -> None:
     """Log the exception of a listener: it never changes the outcome of what it was told."""
-    _logger().exception("the listener failed on %s of user %r", event.kind.value, event.user_id)
+    _logger.exception("the listener failed on %s of user %r", event.kind.value, event.user_id)

@@ -3,21 +3,21 @@
 `otpauth://totp/Issuer:account?secret=…&issuer=…&algorithm=…&digits=…&period=…`. The builder is strict, since apps
 differ in what they forgive; the parser forgives what apps do, and is strict about secret, digits and period.
 
-`urllib.parse` is imported where it is used: only enrolment needs it. Helpers that see the URI return what is wrong with
+It works on plain values: what calculates with them is `twofa.TOTP`. Helpers that see the URI return what is wrong with
 it instead of raising, so that no frame of a traceback holds it.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, cast
+from dataclasses import dataclass, replace
+from typing import cast
+from urllib.parse import quote, unquote, unquote_plus
 
-from twofa._values import Hidden, Value
+from twofa import _base32
+from twofa._hidden import Hidden
+from twofa._parameters import Algorithm, problem_with_parameters
 from twofa.errors import InvalidKeyUri, InvalidSecret, PolicyError
-from twofa.otp import TOTP
-
-if TYPE_CHECKING:
-    from twofa.policy import Algorithm
 
 __all__ = ["KeyUri", "build", "check_label", "parse"]
 
@@ -35,32 +35,50 @@ _ESCAPED = re.compile(rb"[^\w.~-]")
 _FORM = re.compile(r"otpauth://(?P<type>[^/?]*)/(?P<label>[^?]*)\?(?P<query>.*)", re.IGNORECASE | re.DOTALL)
 
 
-class KeyUri(Value):
-    """What a Key URI says."""
-
-    __slots__ = ("account_name", "issuer", "totp")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyUri:
+    """What a Key URI says. `twofa.TOTP.from_uri` makes a calculator of one."""
 
     account_name: str
     """From the label; empty where the URI names none."""
     issuer: str | None
     """The `issuer` parameter, or else the label's prefix: where the two differ, apps show the parameter."""
-    totp: TOTP
+    _secret: Hidden[bytes]
+    algorithm: Algorithm
+    """`SHA1`, `SHA256` or `SHA512`."""
+    digits: int
+    """6 to 8."""
+    period: int
+    """Seconds of a time step, 15 to 120."""
 
-    def __init__(self, *, account_name: str, issuer: str | None, totp: TOTP) -> None:
-        self._fill(account_name=account_name, issuer=issuer, totp=totp)
+    @property
+    def secret(self) -> bytes:
+        """16 to 128 bytes."""
+        return self._secret.value
 
 
-def build(totp: TOTP, *, account_name: str, issuer: str) -> str:
+def build(
+    secret: bytes,
+    *,
+    account_name: str,
+    issuer: str,
+    algorithm: Algorithm = "SHA1",
+    digits: int = 6,
+    period: int = 30,
+) -> str:
     """Return the Key URI of an authenticator, every parameter spelled out, spaces as `%20`; at most 1,024 characters.
 
-    Raises `InvalidKeyUri` for a label that `check_label` refuses.
+    Raises `InvalidKeyUri` for a label that `check_label` refuses, and `InvalidSecret` and `PolicyError` as `TOTP` does.
     """
-    from urllib.parse import quote
-
+    problem = problem_with_parameters(secret, algorithm, digits, period)
+    base32 = Hidden("" if problem else _base32.encode(secret))
+    del secret
+    if problem is not None:
+        raise problem
     check_label(account_name, issuer)
     label = f"{quote(issuer, safe=_PLAIN_IN_LABEL)}:{quote(account_name, safe=_PLAIN_IN_LABEL)}"
-    settings = f"algorithm={totp.algorithm}&digits={totp.digits}&period={totp.period}"
-    return f"otpauth://totp/{label}?secret={totp.base32}&issuer={quote(issuer, safe='')}&{settings}"
+    settings = f"algorithm={algorithm}&digits={digits}&period={period}"
+    return f"otpauth://totp/{label}?secret={base32.value}&issuer={quote(issuer, safe='')}&{settings}"
 
 
 def check_label(account_name: str, issuer: str) -> None:
@@ -124,10 +142,10 @@ def read(uri: object) -> KeyUri | Exception:
     parameters = _read_query(form["query"])
     if isinstance(parameters, InvalidKeyUri):
         return parameters
-    totp = _read_totp(parameters)
-    if not isinstance(totp, TOTP):
-        return totp
-    return _with_label(totp, form["label"], parameters.get("issuer", _NOTHING).value.strip())
+    unlabelled = _read_parameters(parameters)
+    if isinstance(unlabelled, Exception):
+        return unlabelled
+    return _with_label(unlabelled, form["label"], parameters.get("issuer", _NOTHING).value.strip())
 
 
 def _wrong_type(kind: str) -> str:
@@ -137,8 +155,6 @@ def _wrong_type(kind: str) -> str:
 
 
 def _read_query(query: str) -> dict[str, Hidden[str]] | InvalidKeyUri:
-    from urllib.parse import unquote_plus
-
     parameters: dict[str, Hidden[str]] = {}
     for part in query.split("&"):
         name, _, value = part.partition("=")
@@ -150,9 +166,9 @@ def _read_query(query: str) -> dict[str, Hidden[str]] | InvalidKeyUri:
     return parameters
 
 
-def _read_totp(parameters: dict[str, Hidden[str]]) -> TOTP | Exception:
-    secret = parameters.get("secret", _NOTHING)
-    if not secret.value:
+def _read_parameters(parameters: dict[str, Hidden[str]]) -> KeyUri | Exception:
+    base32 = parameters.get("secret", _NOTHING)
+    if not base32.value:
         return InvalidKeyUri("the URI has no secret")
     numbers: dict[str, int] = {}
     for name, usual in (("digits", 6), ("period", 30)):
@@ -160,18 +176,21 @@ def _read_totp(parameters: dict[str, Hidden[str]]) -> TOTP | Exception:
         if not (text.isascii() and text.isdecimal() and len(text) <= _LONGEST_NUMBER):
             return InvalidKeyUri(f"{name} must be a number, as in {name}={usual}")
         numbers[name] = int(text)
-    algorithm = parameters["algorithm"].value if "algorithm" in parameters else "SHA1"
-    try:
-        return TOTP(secret.value, algorithm=cast("Algorithm", algorithm.upper().replace("-", "")), **numbers)
-    except InvalidSecret as problem:
-        return InvalidSecret(str(problem))
-    except PolicyError as problem:
+    algorithm = parameters["algorithm"].value.upper().replace("-", "") if "algorithm" in parameters else "SHA1"
+    secret = _base32.decode(base32.value)
+    if isinstance(secret, InvalidSecret):
+        return secret
+    problem = problem_with_parameters(secret, algorithm, **numbers)
+    if isinstance(problem, PolicyError):  # nobody's policy is at fault here, but what the URI says
         return InvalidKeyUri(str(problem))
+    if problem is not None:
+        return problem
+    return KeyUri(
+        account_name="", issuer=None, _secret=Hidden(secret), algorithm=cast("Algorithm", algorithm), **numbers
+    )
 
 
-def _with_label(totp: TOTP, label: str, issuer: str) -> KeyUri | InvalidKeyUri:
-    from urllib.parse import unquote
-
+def _with_label(unlabelled: KeyUri, label: str, issuer: str) -> KeyUri | InvalidKeyUri:
     prefix, colon, account_name = re.sub("%3a", ":", label, flags=re.IGNORECASE).partition(":")
     if not colon:
         prefix, account_name = "", prefix
@@ -180,7 +199,7 @@ def _with_label(totp: TOTP, label: str, issuer: str) -> KeyUri | InvalidKeyUri:
     account_name, issuer = unquote(spaced).strip(), issuer or unquote(prefix.replace("+", " ")).strip()
     if _UNPRINTABLE.search(account_name + issuer):
         return InvalidKeyUri("the label or issuer contains control characters or line separators")
-    return KeyUri(account_name=account_name, issuer=issuer or None, totp=totp)
+    return replace(unlabelled, account_name=account_name, issuer=issuer or None)
 
 
 _KNOWN = frozenset({"secret", "issuer", "algorithm", "digits", "period"})

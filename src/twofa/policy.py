@@ -6,14 +6,20 @@ and hash parameters with each set of recovery codes, so that changing a policy n
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from dataclasses import dataclass
 
-from twofa._values import Value
+from twofa._parameters import (
+    ALGORITHMS,
+    FEWEST_DIGITS,
+    LONGEST_PERIOD,
+    MOST_DIGITS,
+    SHORTEST_PERIOD,
+    WIDEST_WINDOW,
+    Algorithm,
+)
 from twofa.errors import PolicyError
 
 __all__ = ["Argon2id", "Policy", "Scrypt", "Throttle"]
-
-Algorithm: TypeAlias = Literal["SHA1", "SHA256", "SHA512"]
 
 _BITS_PER_SYMBOL = 5
 """Recovery codes are written in a 32-symbol alphabet; their first symbol is the public slot and carries nothing."""
@@ -24,168 +30,136 @@ _RECOVERY_FLOOR_BITS = 64
 _FAST_HASH_BITS = 112
 """NIST SP 800-63B-4 §3.1.2.2, ASVS 5.0 6.5.2: from here on a salted plain hash is as good as a slow one."""
 
+_HASHING_MINIMUM = "ASVS 5.0 11.4.2 and the OWASP password storage minimum"
+
 LONGEST_RECOVERY_CODE = 32
 """With its separators such a code has 39 characters, well below the 64 that are read at all."""
 
 
-class Argon2id(Value):
-    """How recovery codes shorter than 112 bits are hashed (RFC 9106; ASVS 5.0 11.4.2, appendix C)."""
+def _whole(name: str, value: object, lowest: int, highest: int, clause: str = "") -> None:
+    if type(value) is not int:
+        raise PolicyError(f"{name} must be a whole number, not {type(value).__name__}")
+    if not lowest <= value <= highest:
+        raise PolicyError(f"{name} must be {lowest} to {highest}, not {value}" + (f" ({clause})" if clause else ""))
 
-    __slots__ = ("iterations", "memory_kib")
 
-    memory_kib: int
+def _instance(name: str, value: object, kinds: tuple[type, ...]) -> None:
+    if not isinstance(value, kinds):
+        raise PolicyError(f"{name} must be {' or '.join(kind.__name__ for kind in kinds)}, not {type(value).__name__}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Argon2id:
+    """How recovery codes shorter than 112 bits are hashed (RFC 9106; ASVS 5.0 11.4.2, appendix C).
+
+    Raises `PolicyError` below the minimum: 46 MiB for one pass, 19 MiB for two, 12 MiB from three on.
+    """
+
+    memory_kib: int = 19_456
     """Memory in KiB, for each hash that runs; at most one runs per core."""
-    iterations: int
+    iterations: int = 2
+    """Passes over that memory."""
 
-    # One lane, always: hashes of several lanes that run at once wait for each other's threads, for ever, at OpenSSL's
-    # process-wide limit of them. A set spreads over the cores anyway, by its codes.
+    # Always one lane. Hashes of several lanes that run at once can wait for each other's threads for ever, at OpenSSL's
+    # process-wide limit of threads. A set spreads over the cores anyway, one code at a time.
 
-    def __init__(self, *, memory_kib: int = 19_456, iterations: int = 2) -> None:
-        """Take `memory_kib` of memory and `iterations` passes.
-
-        Raises `PolicyError` below the minimum: 46 MiB for one pass, 19 MiB for two, 12 MiB from three on.
-        """
-        _whole("iterations", iterations, 1, 100)
-        floor = {1: 47_104, 2: 19_456}.get(iterations, 12_288)
-        _whole("memory_kib", memory_kib, floor, 4_194_304, "ASVS 5.0 11.4.2 and the OWASP password storage minimum")
-        self._fill(memory_kib=memory_kib, iterations=iterations)
+    def __post_init__(self) -> None:
+        _whole("iterations", self.iterations, 1, 100)
+        floor = {1: 47_104, 2: 19_456}.get(self.iterations, 12_288)
+        _whole("memory_kib", self.memory_kib, floor, 4_194_304, _HASHING_MINIMUM)
 
 
-class Scrypt(Value):
-    """The alternative to `Argon2id`, for a build of OpenSSL that lacks it (RFC 7914; ASVS 5.0 11.4.2, appendix C)."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scrypt:
+    """The alternative to `Argon2id`, for a build of OpenSSL that lacks it (RFC 7914; ASVS 5.0 11.4.2, appendix C).
 
-    __slots__ = ("n", "p", "r")
+    Raises `PolicyError` below the minimum: n of 2¹⁷ for p = 1, 2¹⁶ for p = 2, 2¹⁵ from 3 on, with r of 8 or more.
+    """
 
-    n: int
+    n: int = 2**17
     """Cost; a power of two. Memory is 128 · n · r bytes."""
-    r: int
-    p: int
+    r: int = 8
+    """Block size."""
+    p: int = 1
+    """Parallelization."""
 
-    def __init__(self, *, n: int = 2**17, r: int = 8, p: int = 1) -> None:
-        """Take cost `n`, block size `r` and parallelization `p`.
-
-        Raises `PolicyError` below the minimum: n of 2¹⁷ for p = 1, 2¹⁶ for p = 2, 2¹⁵ from 3 on, with r of 8 or more.
-        """
-        clause = "ASVS 5.0 11.4.2 and the OWASP password storage minimum"
-        _whole("p", p, 1, 16)
-        _whole("r", r, 8, 32, clause)
-        _whole("n", n, {1: 2**17, 2: 2**16}.get(p, 2**15), 2**22, clause)
-        if n & (n - 1):
-            raise PolicyError(f"n must be a power of two (RFC 7914 §2), not {n}")
-        self._fill(n=n, r=r, p=p)
+    def __post_init__(self) -> None:
+        _whole("p", self.p, 1, 16)
+        _whole("r", self.r, 8, 32, _HASHING_MINIMUM)
+        _whole("n", self.n, {1: 2**17, 2: 2**16}.get(self.p, 2**15), 2**22, _HASHING_MINIMUM)
+        if self.n & (self.n - 1):
+            raise PolicyError(f"n must be a power of two (RFC 7914 §2), not {self.n}")
 
 
-class Throttle(Value):
-    """How wrong codes slow down the next ones (NIST SP 800-63B-4 §3.2.2). Stricter is allowed, looser is not."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Throttle:
+    """How wrong codes slow down the next ones (NIST SP 800-63B-4 §3.2.2). Stricter is allowed, looser is not.
 
-    __slots__ = ("block_after", "first_wait", "free_failures", "longest_wait")
+    Raises `PolicyError` for a setting looser than that allows, or a wait beyond a day.
+    """
 
-    free_failures: int
+    free_failures: int = 4
     """Consecutive wrong codes that start no wait; the next one does."""
-    first_wait: int
+    first_wait: int = 30
     """Seconds of the first wait; each further wrong code doubles it."""
-    longest_wait: int
+    longest_wait: int = 3600
     """Seconds that no wait exceeds."""
-    block_after: int
+    block_after: int = 100
     """Wrong codes, in a row or within 30 days, after which the authenticator (or the set) is blocked for good."""
 
-    def __init__(
-        self, *, free_failures: int = 4, first_wait: int = 30, longest_wait: int = 3600, block_after: int = 100
-    ) -> None:
-        """Start to wait after `free_failures`, block after `block_after`; waits are in seconds.
-
-        Raises `PolicyError` for a setting looser than NIST SP 800-63B-4 §3.2.2 allows, or a wait beyond a day.
-        """
+    def __post_init__(self) -> None:
         clause = "NIST SP 800-63B-4 §3.2.2"
-        _whole("block_after", block_after, 1, 100, clause)
-        _whole("free_failures", free_failures, 0, 4, clause)
-        _whole("first_wait", first_wait, 30, 3600, clause)
-        _whole("longest_wait", longest_wait, first_wait, 86_400)
-        self._fill(
-            free_failures=free_failures, first_wait=first_wait, longest_wait=longest_wait, block_after=block_after
-        )
+        _whole("block_after", self.block_after, 1, 100, clause)
+        _whole("free_failures", self.free_failures, 0, 4, clause)
+        _whole("first_wait", self.first_wait, 30, 3600, clause)
+        _whole("longest_wait", self.longest_wait, self.first_wait, 86_400)
 
 
-class Policy(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
     """What new authenticators and recovery codes look like, and how attempts are judged.
 
     The defaults are what every authenticator app reads: SHA1, 6 digits, 30 seconds. Some apps ignore other values.
+
+    Raises `PolicyError` with the clause that a setting breaks.
     """
 
-    __slots__ = (
-        "algorithm",
-        "digits",
-        "hashing",
-        "period",
-        "recovery_code_length",
-        "recovery_codes",
-        "setup_lifetime",
-        "throttle",
-        "window",
-    )
-
-    algorithm: Algorithm
+    algorithm: Algorithm = "SHA1"
     """The HMAC's hash (RFC 6238 §1.2)."""
-    digits: int
+    digits: int = 6
     """6 to 8 (RFC 4226 §5.3)."""
-    period: int
+    period: int = 30
     """Seconds of a time step, 15 to 120 (RFC 6238 §4.1; NIST SP 800-63B-4 §3.1.4.1)."""
-    window: int
+    window: int = 1
     """Time steps accepted to either side of the present one, 0 to 2 (RFC 6238 §5.2 and §6)."""
-    setup_lifetime: int
+    setup_lifetime: int = 600
     """Seconds that a set-up waits to be confirmed, 60 to 600 (ASVS 5.0 6.4.1; NIST SP 800-63B-4 §4.1.2.2)."""
-    recovery_codes: int
+    recovery_codes: int = 10
     """Codes in a set, 1 to 32: each has a symbol of its own as its slot."""
-    recovery_code_length: int
+    recovery_code_length: int = 16
     """Symbols of a code, 14 to 32, five bits each save the first (NIST SP 800-63B-4 §4.2.1.1: at least 64 bits)."""
-    hashing: Argon2id | Scrypt
+    hashing: Argon2id | Scrypt = Argon2id()
     """How codes of less than 112 bits are hashed. Longer ones get a salted SHA-256: their length alone decides."""
-    throttle: Throttle
+    throttle: Throttle = Throttle()
+    """How wrong codes slow down the next ones, and when they block for good."""
 
-    def __init__(
-        self,
-        *,
-        algorithm: Algorithm = "SHA1",
-        digits: int = 6,
-        period: int = 30,
-        window: int = 1,
-        setup_lifetime: int = 600,
-        recovery_codes: int = 10,
-        recovery_code_length: int = 16,
-        hashing: Argon2id | Scrypt | None = None,
-        throttle: Throttle | None = None,
-    ) -> None:
-        """Check and keep the settings; raises `PolicyError` with the clause that a setting breaks."""
-        if algorithm not in ("SHA1", "SHA256", "SHA512"):
-            raise PolicyError(f"algorithm must be SHA1, SHA256 or SHA512 (RFC 6238 §1.2), not {algorithm!r}")
-        _whole("digits", digits, 6, 8, "RFC 4226 §5.3")
-        _whole("period", period, 15, 120, "NIST SP 800-63B-4 §3.1.4.1")
-        _whole("window", window, 0, 2, "RFC 6238 §5.2 and §6")
-        _whole("setup_lifetime", setup_lifetime, 60, 600, "ASVS 5.0 6.4.1")
-        _whole("recovery_codes", recovery_codes, 1, 32)
-        shortest = 1 + -(-_RECOVERY_FLOOR_BITS // _BITS_PER_SYMBOL)
+    def __post_init__(self) -> None:
+        if self.algorithm not in ALGORITHMS:
+            raise PolicyError(f"algorithm must be SHA1, SHA256 or SHA512 (RFC 6238 §1.2), not {self.algorithm!r}")
+        _whole("digits", self.digits, FEWEST_DIGITS, MOST_DIGITS, "RFC 4226 §5.3")
+        _whole("period", self.period, SHORTEST_PERIOD, LONGEST_PERIOD, "NIST SP 800-63B-4 §3.1.4.1")
+        _whole("window", self.window, 0, WIDEST_WINDOW, "RFC 6238 §5.2 and §6")
+        _whole("setup_lifetime", self.setup_lifetime, 60, 600, "ASVS 5.0 6.4.1")
+        _whole("recovery_codes", self.recovery_codes, 1, 32)
         _whole(
             "recovery_code_length",
-            recovery_code_length,
-            shortest,
+            self.recovery_code_length,
+            1 + -(-_RECOVERY_FLOOR_BITS // _BITS_PER_SYMBOL),  # the slot, and enough symbols rounded up
             LONGEST_RECOVERY_CODE,
             "NIST SP 800-63B-4 §4.2.1.1: at least 64 bits beside the slot",
         )
-        hashing = Argon2id() if hashing is None else hashing
-        throttle = Throttle() if throttle is None else throttle
-        _instance("hashing", hashing, (Argon2id, Scrypt))
-        _instance("throttle", throttle, (Throttle,))
-        self._fill(
-            algorithm=algorithm,
-            digits=digits,
-            period=period,
-            window=window,
-            setup_lifetime=setup_lifetime,
-            recovery_codes=recovery_codes,
-            recovery_code_length=recovery_code_length,
-            hashing=hashing,
-            throttle=throttle,
-        )
+        _instance("hashing", self.hashing, (Argon2id, Scrypt))
+        _instance("throttle", self.throttle, (Throttle,))
 
     @classmethod
     def strict(cls) -> Policy:
@@ -201,15 +175,3 @@ class Policy(Value):
     def slow_hashing(self) -> bool:
         """Whether new recovery codes are short enough to need a slow hash."""
         return self.recovery_code_bits < _FAST_HASH_BITS
-
-
-def _whole(name: str, value: object, lowest: int, highest: int, clause: str = "") -> None:
-    if type(value) is not int:
-        raise PolicyError(f"{name} must be a whole number, not {type(value).__name__}")
-    if not lowest <= value <= highest:
-        raise PolicyError(f"{name} must be {lowest} to {highest}, not {value}" + (f" ({clause})" if clause else ""))
-
-
-def _instance(name: str, value: object, kinds: tuple[type, ...]) -> None:
-    if not isinstance(value, kinds):
-        raise PolicyError(f"{name} must be {' or '.join(kind.__name__ for kind in kinds)}, not {type(value).__name__}")

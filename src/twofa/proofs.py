@@ -1,84 +1,97 @@
-"""What shows that a change to a protected account is its owner's wish (NIST SP 800-63B-4 §4.1.2.1, ASVS 5.0 7.5.1).
+"""What shows that the owner of a protected account wants a change (NIST SP 800-63B-4 §4.1.2.1, ASVS 5.0 7.5.1).
 
 A password alone is no proof, and neither is an open session.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TypeAlias
 
-from twofa._values import Unexpected, Value, expected, storable
+from twofa._hidden import Hidden, Unexpected, expected
+from twofa._text import storable
 
 __all__ = ["ByCode", "ByRecoveryCode", "ByVerification", "Proof", "Vouched"]
 
 _LONGEST_WORD = 1000
 
 
-class ByCode(Value):
+# The constructors of the first three are written by hand: a generated one would still hold the bare code in a local
+# variable when the check of its type raises.
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class ByCode:
     """A current code of the authenticator app: throttled, counted and spent as at login."""
 
-    __slots__ = ("code",)
-    _hidden = frozenset({"code"})
-
-    code: str
+    _code: Hidden[str]
 
     def __init__(self, code: str) -> None:
         """Take what the user typed; raises `TypeError` if it is not a string."""
-        self._fill(code=code)
+        object.__setattr__(self, "_code", Hidden(code))
         del code
-        _require_text(self, "code")
+        _require_text(self, "code", self._code)
+
+    @property
+    def code(self) -> str:
+        """What the user typed."""
+        return self._code.value
 
 
-class ByRecoveryCode(Value):
+@dataclass(frozen=True, slots=True, init=False)
+class ByRecoveryCode:
     """A recovery code: throttled, counted and spent as at login."""
 
-    __slots__ = ("code",)
-    _hidden = frozenset({"code"})
-
-    code: str
+    _code: Hidden[str]
 
     def __init__(self, code: str) -> None:
         """Take what the user typed; raises `TypeError` if it is not a string."""
-        self._fill(code=code)
+        object.__setattr__(self, "_code", Hidden(code))
         del code
-        _require_text(self, "code")
+        _require_text(self, "code", self._code)
+
+    @property
+    def code(self) -> str:
+        """What the user typed."""
+        return self._code.value
 
 
-class ByVerification(Value):
+@dataclass(frozen=True, slots=True, init=False)
+class ByVerification:
     """A `Verification.token` that the host kept in its session: good once, for ten minutes, until the next one."""
 
-    __slots__ = ("token",)
-    _hidden = frozenset({"token"})
-
-    token: str
+    _token: Hidden[str]
 
     def __init__(self, token: str) -> None:
         """Take the token; raises `TypeError` if it is not a string."""
-        self._fill(token=token)
+        object.__setattr__(self, "_token", Hidden(token))
         del token
-        _require_text(self, "token")
+        _require_text(self, "token", self._token)
+
+    @property
+    def token(self) -> str:
+        """The token, as it was given."""
+        return self._token.value
 
 
-class Vouched(Value):
+@dataclass(frozen=True, slots=True)
+class Vouched:
     """The host's own word, given by a person who checked: always recorded and logged (ASVS 5.0 6.4.4).
 
     A help desk vouches for `reset_recovery_codes` or `disable`, not for `reset_authenticator`: whoever is handed the
     `Setup` could enrol a phone of their own.
-    """
 
-    __slots__ = ("by", "reason")
+    Raises `TypeError` or `ValueError` unless both are text of 1 to 1,000 characters.
+    """
 
     by: str
     """Who vouches, for example `support:carol`."""
     reason: str
     """Why, for example `identity checked, ticket 4711`."""
 
-    def __init__(self, by: str, reason: str) -> None:
-        """Take who and why; raises `TypeError` or `ValueError` unless both are text of 1 to 1,000 characters."""
-        self._fill(by=by, reason=reason)
-        for name in self.__slots__:
-            _require_text(self, name)
-            text = getattr(self, name)
+    def __post_init__(self) -> None:
+        for name, text in (("by", self.by), ("reason", self.reason)):
+            _require_text(self, name, Hidden(text))
             if not text.strip() or len(text) > _LONGEST_WORD or not storable(text):
                 raise ValueError(
                     f"Vouched needs {name} in 1 to {_LONGEST_WORD} characters, without NUL or unpaired surrogates: "
@@ -90,11 +103,10 @@ Proof: TypeAlias = ByCode | ByRecoveryCode | ByVerification | Vouched
 
 
 def recognised(proof: Proof) -> Proof | Unexpected:
-    """Return a proof, or only the type of what is none: a bare code in its place is a likely mistake, and a secret."""
+    """Return a proof, or only the type of anything else: a bare code in its place is a likely mistake, and a secret."""
     return expected(proof, ByCode, ByRecoveryCode, ByVerification, Vouched)
 
 
-def _require_text(proof: Value, name: str) -> None:
-    if not isinstance(getattr(proof, name), str):
-        kind = type(getattr(proof, name)).__name__
-        raise TypeError(f"{type(proof).__name__} needs {name} as str, not {kind}")
+def _require_text(proof: Proof, name: str, hidden: Hidden[str]) -> None:
+    if not isinstance(hidden.value, str):
+        raise TypeError(f"{type(proof).__name__} needs {name} as str, not {type(hidden.value).__name__}")

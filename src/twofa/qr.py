@@ -5,7 +5,7 @@ All pictures carry the quiet zone of four modules and are dark on light, whateve
 readers do not see a code with its colours swapped (ISO/IEC 18004 §5.3.8). They are drawn here, in the host's own
 process: a secret must not travel to a chart service (ASVS 5.0 14.2.3).
 
-Import this module where a picture is drawn: it loads `qrcode`, which nothing else needs.
+`qrcode` is imported when the first picture is drawn: only enrolment needs it.
 """
 
 from __future__ import annotations
@@ -15,9 +15,6 @@ from base64 import b64encode
 from html import escape
 from itertools import groupby
 from struct import pack
-
-from qrcode.constants import ERROR_CORRECT_L, ERROR_CORRECT_M
-from qrcode.main import QRCode
 
 __all__ = ["data_uri", "png", "svg", "text"]
 
@@ -133,6 +130,9 @@ def _problem_with(uri: object, scale: object) -> Exception | None:
 
 def _modules(uri: str) -> list[list[bool]]:
     """Return rows of modules, dark ones true, with the quiet zone."""
+    from qrcode.constants import ERROR_CORRECT_L, ERROR_CORRECT_M
+    from qrcode.main import QRCode
+
     level = ERROR_CORRECT_L if len(uri) > _LONG else ERROR_CORRECT_M
     code = QRCode(error_correction=level, border=_QUIET_ZONE)
     code.add_data(uri.encode("ascii"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import logging
 import pickle
 from datetime import UTC, datetime, timedelta
@@ -61,6 +62,14 @@ ALARMING = {
     EventKind.THROTTLED,
 }
 
+PICKLED_EVENT = (
+    "gAJjdHdvZmEuZXZlbnRzCl9yZXZpdmUKcQAoWBIAAAByZWNvdmVyeV9jb2Rlc19sb3dxAVgHAAAAdXNlci00MnECY2RhdGV0aW1lCmRhdGV0aW1l"
+    "CnEDY19jb2RlY3MKZW5jb2RlCnEEWAsAAAAHw6sBDwwAAAAAAHEFWAYAAABsYXRpbjFxBoZxB1JxCGNkYXRldGltZQp0aW1lem9uZQpxCWNkYXRl"
+    "dGltZQp0aW1lZGVsdGEKcQpLAEsASwCHcQtScQyFcQ1ScQ6GcQ9ScRBYCQAAADE5Mi4wLjIuMXERfXESKFgJAAAAcmVtYWluaW5ncRNLA1gGAAAA"
+    "cmVhc29ucRRYAQAAAHhxFVgEAAAAZmxhZ3EWiFgHAAAAbm90aGluZ3EXTnV0cRhScRku"
+)
+PICKLED_KIND = "gAJjdHdvZmEuZXZlbnRzCkV2ZW50S2luZApxAFgIAAAAZGlzYWJsZWRxAYVxAlJxAy4="
+
 
 # --- the values ----------------------------------------------------------------------------------------------------
 
@@ -102,7 +111,7 @@ def test_events_are_compared_and_hashed_by_content() -> None:
     assert 7 == len({event, *others})
 
 
-@pytest.mark.parametrize("detail", [None, {}, {"remaining": 3, "reason": "x", "flag": True, "nothing": None}])
+@pytest.mark.parametrize("detail", [{}, {"remaining": 3, "reason": "x", "flag": True, "nothing": None}])
 def test_events_survive_pickling(detail: Any) -> None:
     """An event that goes through a queue comes back the same, of the same kind, and as unchangeable."""
     event = Event(EventKind.RECOVERY_CODES_LOW, "u", NOON, source="s", detail=detail)
@@ -111,6 +120,20 @@ def test_events_survive_pickling(detail: Any) -> None:
     assert event == revived
     assert EventKind.RECOVERY_CODES_LOW is revived.kind
     assert isinstance(revived.detail, MappingProxyType)
+
+
+def test_yesterdays_pickles_are_read() -> None:
+    """P12: an event and a kind that the first version left in a queue are read as what they were."""
+    event = Event(
+        EventKind.RECOVERY_CODES_LOW,
+        "user-42",
+        NOON,
+        source="192.0.2.1",
+        detail={"remaining": 3, "reason": "x", "flag": True, "nothing": None},
+    )
+
+    assert event == pickle.loads(base64.b64decode(PICKLED_EVENT))
+    assert EventKind.DISABLED is pickle.loads(base64.b64decode(PICKLED_KIND))
 
 
 def test_the_detail_cannot_be_changed() -> None:
@@ -164,7 +187,7 @@ HOSTILE = "mallory\r\n2027-01-15 code_accepted user='alice'\x1b[2J\u2028\u202e\x
 @pytest.mark.parametrize("field", ["user_id", "source", "detail"])
 def test_no_line_can_be_forged(field: str, caplog: pytest.LogCaptureFixture) -> None:
     """ASVS 5.0 16.4.1: line breaks, terminal codes and marks of direction arrive escaped, on one line."""
-    fields: dict[str, Any] = {"user_id": "u", "source": None, "detail": None}
+    fields: dict[str, Any] = {"user_id": "u", "source": None, "detail": {}}
     fields[field] = {"reason": HOSTILE} if field == "detail" else HOSTILE
     with caplog.at_level(logging.INFO, "twofa"):
         log_event(Event(EventKind.DISABLED, at=NOON, **fields))

@@ -232,7 +232,8 @@ def test_a_setup_has_its_shape(algorithm: Any, groups: int, world: World) -> Non
     assert timedelta(0) == setup.expires_at.utcoffset()
     assert setup.generation is None
     assert repr(setup) == (
-        f"Setup(expires_at={setup.expires_at!r}, generation=None, handle=<hidden>, manual_key=<hidden>, uri=<hidden>)"
+        "Setup(_handle=<hidden>, _uri=<hidden>, _manual_key=<hidden>, "
+        f"expires_at={setup.expires_at!r}, generation=None)"
     )
 
 
@@ -321,8 +322,8 @@ def test_a_verification_has_its_shape(drift: int, world: World) -> None:
     assert re.fullmatch(TOKEN, verification.token)
     assert codes.generation == verification.generation
     assert repr(verification) == (
-        f"Verification(at={verification.at!r}, failed_before=3, generation={codes.generation!r}, method='totp', "
-        f"recovery_codes_remaining=10, step_offset={drift}, token=<hidden>)"
+        f"Verification(method='totp', at={verification.at!r}, recovery_codes_remaining=10, step_offset={drift}, "
+        f"failed_before=3, _token=<hidden>, generation={codes.generation!r})"
     )
 
 

@@ -12,8 +12,8 @@ from leaks import frames, shown
 from twofa import Policy
 from twofa._engine import hashing
 from twofa._engine.jobs import Check, Job
+from twofa._hidden import Hidden
 from twofa._record.recovery import NewCodes, Scheme, pack
-from twofa._values import Hidden
 
 ARGON2ID = Scheme("argon2id", (12_288, 3))
 FAST = Scheme("sha256", ())

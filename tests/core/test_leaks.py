@@ -15,6 +15,7 @@ import pickle
 import re
 import sqlite3
 import traceback
+from dataclasses import fields, is_dataclass, replace
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -48,10 +49,11 @@ from twofa import (
 from twofa import _entropy as entropy
 from twofa._engine.attempt import open_record
 from twofa._engine.transitions import TABLE
+from twofa._hidden import Hidden
 from twofa._record import recovery
 from twofa._record.recovery import ALPHABET, NewCodes
 from twofa._record.state import Authenticator, Key, Pending, Record, RecoverySet, State
-from twofa._values import Hidden, utc
+from twofa._time import utc
 from twofa.errors import (
     CodeReused,
     InvalidCode,
@@ -774,15 +776,15 @@ LONG_URI = URI * 50
 ENVIRONMENT = {"TWOFA_KEYS": f"{KEY},{OTHER_KEY}", "TWOFA_CUT_KEYS": f"{KEY} {CUT_KEY}", "TWOFA_NO_KEYS": ""}
 NOON = utc(1_800_000_000)
 DEVICE = TOTP(SECRET, digits=8)
-SETUP = Setup(handle=HANDLE, uri=URI, manual_key=SECRET, expires_at=NOON, generation=None)
-CODES = RecoveryCodes((RECOVERY_CODE,), "a generation")
+SETUP = Setup(_handle=Hidden(HANDLE), _uri=Hidden(URI), _manual_key=Hidden(SECRET), expires_at=NOON, generation=None)
+CODES = RecoveryCodes(_codes=Hidden((RECOVERY_CODE,)), generation="a generation")
 VERIFICATION = Verification(
     method="totp",
     at=NOON,
     recovery_codes_remaining=1,
     step_offset=0,
     failed_before=0,
-    token=NO_TOKEN,
+    _token=Hidden(NO_TOKEN),
     generation="a generation",
 )
 TYPED: list[str | bytes] = [
@@ -826,9 +828,9 @@ WAYS: list[tuple[str, type[BaseException] | None, Callable[[], object]]] = [
     ("TOTP.match", PolicyError, lambda: DEVICE.match(CODE, 0, window=anything(CODE))),
     ("TOTP.match", TypeError, lambda: DEVICE.match(CODE, 0, after=anything(CODE))),
     *(("TOTP.match", TypeError, lambda wrong=wrong: DEVICE.match(wrong, 0)) for wrong in WRONG_TYPES),
-    ("key_uri.build", InvalidKeyUri, lambda: key_uri.build(DEVICE, account_name="", issuer="Example")),
+    ("key_uri.build", InvalidKeyUri, lambda: key_uri.build(RAW_SECRET, account_name="", issuer="Example")),
     ("key_uri.check_label", InvalidKeyUri, lambda: key_uri.check_label("a", "b:c")),
-    ("key_uri.parse", None, lambda: repr(key_uri.parse(URI).totp)),
+    ("key_uri.parse", None, lambda: replace(key_uri.parse(URI), issuer=None)),
     ("key_uri.parse", InvalidKeyUri, lambda: key_uri.parse(HOTP_URI)),
     ("key_uri.parse", InvalidKeyUri, lambda: key_uri.parse(LONG_URI)),
     ("key_uri.parse", InvalidSecret, lambda: key_uri.parse(MISTYPED_URI)),
@@ -862,6 +864,7 @@ WAYS: list[tuple[str, type[BaseException] | None, Callable[[], object]]] = [
     ("KeyRing.for_user", None, lambda: repr(KeyRing(KEY).for_user(USER))),
     ("KeyRing.for_user", RecordDamaged, lambda: KeyRing(KEY).for_user(USER).open("twofa1.x.y")),
     ("KeyRing.is_current", None, lambda: KeyRing(KEY).is_current("twofa1.")),
+    ("KeyRing.subkey", None, lambda: len(KeyRing(KEY).subkey(KeyRing(KEY).key_ids[0], b"a purpose"))),
     ("ByCode", None, lambda: repr(ByCode(CODE))),
     ("ByRecoveryCode", None, lambda: repr(ByRecoveryCode(RECOVERY_CODE))),
     ("ByVerification", None, lambda: repr(ByVerification(NO_TOKEN))),
@@ -911,7 +914,9 @@ def test_nothing_beside_the_faces_shows_a_secret(place: int, net: Net, monkeypat
         RecoverySet("sha256", 24, "0", RECOVERY_CODE, 0),
         Record(State(pending=Pending(Key.of(DEVICE), HANDLE, 0), token=(NO_TOKEN, 0))),
         NewCodes.draw(POLICY),
-        KeyUri(account_name="alice", issuer="Example", totp=DEVICE),
+        KeyUri(
+            account_name="alice", issuer="Example", _secret=Hidden(RAW_SECRET), algorithm="SHA1", digits=8, period=30
+        ),
         TwoFactor(CountingStore(), keys=KeyRing(KEY), issuer="Example"),
         AsyncTwoFactor(ThreadedStore(CountingStore()), keys=KeyRing(KEY), issuer="Example"),
     ],
@@ -950,9 +955,7 @@ def test_everything_that_takes_a_secret_is_used() -> None:
     """Every public class that hides something or takes keys, each method of it, and every function has a use above."""
     used = {name for name, _, _ in WAYS}
     public = [getattr(twofa, name) for name in twofa.__all__]
-    carriers = [
-        kind for kind in public if isinstance(kind, type) and (getattr(kind, "_hidden", None) or kind == KeyRing)
-    ]
+    carriers = [kind for kind in public if kind == KeyRing or (is_dataclass(kind) and "Hidden" in repr(fields(kind)))]
     methods = {
         f"{kind.__name__}.{name}"
         for kind in carriers

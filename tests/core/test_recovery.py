@@ -16,6 +16,7 @@ from support import USER, World
 
 from twofa import Argon2id, ByRecoveryCode, Policy, Scrypt
 from twofa import _entropy as entropy
+from twofa._hidden import Hidden
 from twofa._record.recovery import (
     ALPHABET,
     LONGEST_INPUT,
@@ -27,7 +28,6 @@ from twofa._record.recovery import (
     unpack,
     written,
 )
-from twofa._values import Hidden
 from twofa.errors import CodeReused, InvalidCode, MalformedCode, PolicyError, Throttled, UnsupportedRecord
 
 if TYPE_CHECKING:

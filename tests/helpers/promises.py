@@ -16,8 +16,8 @@ from explore import LOAD_FAILS, REPLY_LOST, SAYS_NO, SWAP_FAILS, Gone
 from interleave import shape
 
 from twofa import RecoveryCodes, Setup, Status, Verification
+from twofa._hidden import Hidden
 from twofa._record.recovery import Scheme, read_recovery_code, unpack
-from twofa._values import Hidden
 from twofa.errors import InvalidCode, NotEnrolled, OutcomeUnknown, StoreContention, TwoFactorError
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from support import ACCOUNT, FAST, KEY, USER, Clock, World
 
 from twofa import ByCode, ByRecoveryCode, KeyRing, Policy, TwoFactor
 from twofa._record.recovery import Scheme
-from twofa._values import utc
+from twofa._time import utc
 from twofa.errors import InvalidCode, Throttled
 from twofa.testing.racing import restless_threads
 

@@ -13,9 +13,10 @@ from twofa import _entropy
 from twofa._engine import operations as decisions
 from twofa._engine.attempt import ResealRun, Run
 from twofa._engine.operations import Call, NewSetup
+from twofa._hidden import Hidden, Unexpected
 from twofa._record.recovery import NewCodes, check_available
 from twofa._record.state import Key
-from twofa._values import Hidden, Unexpected, storable
+from twofa._text import storable
 from twofa.otp import TOTP
 from twofa.policy import Policy
 from twofa.stores.protocol import Store
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from twofa._engine.operations import Operation
-    from twofa._record.sealing import KeyRing, Seal
+    from twofa._record.sealing import Seal
+    from twofa.keys import KeyRing
     from twofa.proofs import Proof
     from twofa.results import RecoveryCodes, Setup, Status, Verification
 

@@ -11,8 +11,8 @@ import threading
 from typing import TYPE_CHECKING, TypeVar
 
 from twofa._engine.jobs import Done
+from twofa._hidden import Hidden, same
 from twofa._record.recovery import pack
-from twofa._values import Hidden, same
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from twofa._hidden import Hidden
     from twofa._record.recovery import NewCodes, Scheme
-    from twofa._values import Hidden
 
 
 class Check:

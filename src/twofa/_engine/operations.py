@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 from twofa._engine.jobs import Check, Job
 from twofa._engine.transitions import TABLE, Gate
+from twofa._hidden import Hidden, same
 from twofa._record.recovery import Scheme, read_recovery_code, unpack
 from twofa._record.state import Authenticator, Pending, RecoverySet, State
-from twofa._values import Hidden, same, utc
+from twofa._time import utc
 from twofa.errors import (
     CodeReused,
     InvalidCode,
@@ -105,9 +106,9 @@ class NewSetup:
         totp = key.totp()
         base32 = totp.base32
         return Setup(
-            handle=handle.value,
-            uri=totp.uri(account_name=self.account_name, issuer=self.issuer),
-            manual_key=" ".join(base32[at : at + 4] for at in range(0, len(base32), 4)),
+            _handle=handle,
+            _uri=Hidden(totp.uri(account_name=self.account_name, issuer=self.issuer)),
+            _manual_key=Hidden(" ".join(base32[at : at + 4] for at in range(0, len(base32), 4))),
             expires_at=utc(pending.expires_at),
             generation=generation,
         )
@@ -611,7 +612,7 @@ def _verified(operation: Operation[Verification], passed: Passed, token: Hidden[
         recovery_codes_remaining=state.recovery.remaining if state.recovery else 0,
         step_offset=passed.step_offset,
         failed_before=passed.failed_before,
-        token=token.value,
+        _token=token,
         generation=state.generation or "",
     )
     return Decision(value=verification, state=state.changed(token=(token.value, call.now)), events=passed.events)
@@ -637,7 +638,7 @@ def _issue(
     )
     issued = operation.event(EventKind.RECOVERY_CODES_ISSUED, count=len(codes), **(proof or {}))
     return Decision(
-        value=RecoveryCodes(codes, generation),
+        value=RecoveryCodes(_codes=Hidden(codes), generation=generation),
         state=state.changed(generation=generation, recovery=held, pending=None, token=None),
         events=(*events, issued),
     )

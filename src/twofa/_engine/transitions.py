@@ -14,8 +14,8 @@
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from twofa._record.state import StateName
 from twofa.errors import NoSetup, NotEnrolled, ReenrolmentRequired, TwoFactorError
+from twofa.results import StateName
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

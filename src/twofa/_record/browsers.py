@@ -15,7 +15,7 @@ from twofa._record.throttle import CLOCK_SKEW
 from twofa._record.tokens import Purpose, open_token, seal_token
 
 if TYPE_CHECKING:
-    from twofa._record.sealing import KeyRing
+    from twofa.keys import KeyRing
 
 __all__ = ["KNOWN_FOR", "LONGEST_TRUST", "KnownBrowser", "issue", "open_for"]
 

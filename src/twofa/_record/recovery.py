@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf import argon2
 
 from twofa import _entropy
-from twofa._values import Hidden
+from twofa._hidden import Hidden
 from twofa.errors import PolicyError, UnsupportedRecord
 from twofa.policy import Argon2id
 

@@ -6,7 +6,7 @@ error trackers write down what is in a tuple whatever its `repr` hides.
 
 import binascii
 from functools import cache
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from twofa._record.throttle import CLOCK_SKEW, Failures
 from twofa.errors import RecordDamaged, UnsupportedRecord
@@ -14,6 +14,8 @@ from twofa.otp import TOTP, Algorithm
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from twofa.results import StateName
 
 SCHEMA = 1
 """The form that this version writes. It reads every older one, and refuses a newer one."""
@@ -28,8 +30,6 @@ _REMEMBERED_VERSIONS = 4
 """One is enough unless a reply is lost while others write: each of those moves it one place on."""
 
 NO_FAILURES = Failures()
-
-StateName: TypeAlias = Literal["none", "pending", "active", "reenrol"]
 
 
 class Part:
@@ -168,7 +168,7 @@ class State(Part):
         return self.recovery is not None
 
     @property
-    def name(self) -> StateName:
+    def name(self) -> "StateName":
         """The state's name in `machine.TABLE`. A set-up that expired still counts: its holder is to hear of it."""
         if self.protected:
             return "active" if self.authenticator else "reenrol"

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from twofa._record import base64url
 
 if TYPE_CHECKING:
-    from twofa._record.sealing import KeyRing
+    from twofa.keys import KeyRing
 
 __all__ = ["NONCE_BYTES", "Purpose", "open_token", "seal_token"]
 

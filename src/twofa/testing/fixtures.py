@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from twofa._record.sealing import KeyRing
 from twofa.blocking import TwoFactor
+from twofa.keys import KeyRing
 from twofa.stores.memory import MemoryStore
 from twofa.testing.cheap_policy import FOR_TESTS_ONLY
 from twofa.testing.clock import Clock
