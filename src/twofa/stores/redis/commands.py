@@ -1,21 +1,30 @@
-"""What is said to the server, and what its answers mean: everything that both faces share, without any I/O.
+"""Which commands each method of the store sends, and what the answers mean.
 
-A talk is a generator: it yields a `Command`, and is sent the reply or thrown the error. A face only carries them.
+`RedisStore` and `AsyncRedisStore` differ only in how they send a command. What they send, and in which order, is
+written here once, in functions that do no I/O of their own: each is a generator that yields the commands it wants sent,
+is resumed with their replies, and in the end returns the method's result. For example:
+
+    def load(store, user_id):
+        (reply,) = yield [Command(("EVALSHA", ...))]     # the store sends it and resumes the function here
+        return ...                                       # what the store's load() returns
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
-from zlib import crc32
+import logging
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from twofa import _entropy
-from twofa.stores.protocol import OutboxEntry, Stored
-from twofa.stores.redis import cursors, scripts
-from twofa.stores.redis.cursors import SHARDS, Place
+from twofa.errors import RecordDamaged, UnsupportedRecord
+from twofa.stores.protocol import Stored, UnexpectedAnswer
+from twofa.stores.redis import scripts
+from twofa.stores.redis.layout import MOST_EVENTS, Layout, read_event, write_event
 from twofa.stores.trail import EventRow, seconds_of
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Mapping
     from datetime import datetime
 
     from twofa.events import Event
@@ -24,182 +33,237 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-REMEMBERED = 600
-"""Seconds for which the server knows a swap again that is sent twice: longer than any driver goes on trying."""
+_logger = logging.getLogger("twofa")
+
+Word: TypeAlias = str | bytes | int
+
+FORMAT = 1
+"""How everything is kept. A version of twofa that changes it counts this up, and converts what is there."""
+_READ_TOGETHER = 256
+"""How many shards of a single server one script reads."""
 _LOOKED_AT = 500
-"""How many events one script looks at when old ones are erased, so that none holds the server up."""
-_LONGEST_PREFIX = 64
+"""How many events one script looks at when old ones are erased, so that it holds nobody up for more than about 2 ms."""
+_SENT_TOGETHER = 1000
+"""How many commands are sent before the first reply is read."""
 
 
-class Command(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Command:
     """One command to the server."""
 
-    words: tuple[str | bytes | int, ...]
+    words: tuple[Word, ...]
     node: object = None
-    """The node of a cluster that it is for, where its keys do not say."""
+    """The node of a cluster that it is for, where no key says so."""
 
 
-if TYPE_CHECKING:
-    Talk = Generator[Command, Any, T]
+Replies: TypeAlias = Sequence[Any]
+"""The reply to each command, or the exception that the driver has raised."""
+Exchange: TypeAlias = Generator[Sequence[Command], Replies, T]
+"""A function of this module while it runs: it yields commands, receives their replies, and returns a `T`."""
 
 
-class Keys:
-    """The names under which everything is kept.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """A store that was found or created on the server."""
 
-    Only the tag in braces decides about the node of a cluster. It says prefix and shard and comes first, so that braces
-    in a user's id do no harm.
+    layout: Layout
+    identity: str
+    """Random text that every shard of this store has, and no shard of another one."""
+    groups: tuple[tuple[int, ...], ...]
+    """Which shards one script may read together: a few hundred on a single server, one each on a cluster."""
+
+
+# --- questions and answers -------------------------------------------------------------------------------------------
+
+
+def _ask(script: Script, key: bytes, *arguments: Word) -> Exchange[list[Any]]:
+    """Run a script on one key and return its answer."""
+    (answer,) = yield from _ask_each(script, [((key,), arguments)])
+    return answer
+
+
+def _ask_each(script: Script, calls: Sequence[tuple[Sequence[bytes], Sequence[Word]]]) -> Exchange[list[list[Any]]]:
+    """Run a script once for each tuple of keys and arguments; return the answers in the same order."""
+    answers: list[list[Any]] = []
+    for start in range(0, len(calls), _SENT_TOGETHER):
+        tickets = [_entropy.random_token() for _ in calls[start : start + _SENT_TOGETHER]]
+        words = [
+            (len(keys), *keys, ticket, *arguments)
+            for ticket, (keys, arguments) in zip(tickets, calls[start : start + _SENT_TOGETHER], strict=True)
+        ]
+        replies = list((yield [Command(("EVALSHA", script.name, *each)) for each in words]))
+        # A server that was restarted, or that has just taken over a shard, does not know the script by its name.
+        unknown = [number for number, reply in enumerate(replies) if is_a(reply, "NoScriptError")]
+        if unknown:
+            again = yield [Command(("EVAL", script.text, *words[number])) for number in unknown]
+            for number, reply in zip(unknown, again, strict=True):
+                replies[number] = reply
+        answers += [_answer(reply, ticket) for reply, ticket in zip(replies, tickets, strict=True)]
+    return answers
+
+
+def is_a(reply: object, name: str) -> bool:
+    """Whether a reply is an error of that class. Redis and Valkey have drivers with classes of their own."""
+    return any(each.__name__ == name for each in type(reply).__mro__)
+
+
+def _answer(reply: Any, ticket: str) -> list[Any]:
+    """Return what stands in an answer after the word `twofa` and our ticket, or raise.
+
+    A connection whose replies got out of step, because it is shared or because a call on it was cancelled, delivers the
+    answer to somebody else's question. That must neither read as "no record" nor as "the swap happened".
     """
-
-    def __init__(self, prefix: str) -> None:
-        if not isinstance(prefix, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers need not be typed
-            raise TypeError(f"prefix must be a str, not {type(prefix).__name__}")
-        plain = prefix.isascii() and prefix.isprintable() and not set(prefix) & set("{} ")
-        if not plain or not 0 < len(prefix) <= _LONGEST_PREFIX:
-            raise ValueError(
-                f"prefix must be 1 to {_LONGEST_PREFIX} ASCII characters without spaces and braces, not {prefix[:80]!r}"
-            )
-        self.prefix = prefix
-
-    def of_shard(self, shard: int, what: str) -> bytes:
-        """Return the name of what there is once for each shard."""
-        return f"{{{self.prefix}:{shard:02}}}:{what}".encode()
-
-    def of(self, what: str, user_id: str) -> bytes:
-        """Return the name of what there is once for each user, or of what there is once in the shard of a user."""
-        return self.of_shard(_shard(user_id), what)
+    if isinstance(reply, Exception):
+        raise reply
+    if not isinstance(reply, list) or reply[:2] != [b"twofa", ticket.encode()]:
+        raise UnexpectedAnswer(
+            f"the server has answered another question ({reply!r:.60}): is the connection in a transaction of yours, "
+            "or shared without a lock?"
+        )
+    if reply[2:3] == [b"lost"]:
+        raise RuntimeError(
+            f"{reply[3].decode()} is no shard of this store any more, and so nobody knows who has a second factor: the "
+            "server was flushed, dropped the key, came back without its data, or is another one. Restore the backup"
+        )
+    return reply[2:]
 
 
-def _shard(user_id: str) -> int:
-    return crc32(user_id.encode()) % SHARDS
+# --- one user --------------------------------------------------------------------------------------------------------
 
 
-# --- talks ---------------------------------------------------------------------------------------------------------
-
-
-def _call(script: Script, keys: Sequence[bytes], arguments: Sequence[str | bytes | int] = ()) -> Talk[Any]:
-    """Run a script: by its name, or with its text on a server that does not know it yet, or any more."""
-    words = (len(keys), *keys, *arguments)
-    try:
-        return (yield Command(("EVALSHA", script.sha, *words)))
-    except Exception as error:
-        if not _is_a(error, "NoScriptError"):
-            raise
-    return (yield Command(("EVAL", script.text, *words)))
-
-
-def _is_a(error: Exception, name: str) -> bool:
-    """Whether an error is of that class of its driver: Redis and Valkey have drivers with classes of their own."""
-    return any(each.__name__ == name for each in type(error).__mro__)
-
-
-def load(keys: Keys, user_id: str) -> Talk[Stored | None]:
+def load(opened: Opened, user_id: str) -> Exchange[Stored | None]:
     """Read a record."""
-    version, document = yield from _call(scripts.LOAD, [keys.of(f"user:{user_id}", user_id)])
-    return None if version is None else Stored(version.decode(), document.decode())
+    asked, found, *record = yield from _ask(
+        scripts.LOAD, opened.layout.key_of(user_id), opened.identity, user_id.encode()
+    )
+    if asked != user_id.encode() or found not in {b"absent", b"record"}:
+        raise UnexpectedAnswer("the server has answered for another user, and nothing of the answer was used")
+    if found == b"absent":
+        return None
+    version, _, document = record[0].decode().split("\n", 2)
+    return Stored(version, document)
 
 
-def swap(keys: Keys, user_id: str, change: Change) -> Talk[bool]:
+def swap(opened: Opened, user_id: str, change: Change) -> Exchange[bool]:
     """Apply a change.
 
     A driver sends a command again when a connection breaks or an answer is late, although the server may have carried
-    it out. So each swap has a mark of its own, which stands in every sending of it and is kept with what it did: a swap
-    that is sent again says once more that it happened, deletes included, and writes nothing twice.
+    it out. So each swap has a random mark, which is the same each time it is sent, and which is kept with the record.
     """
     new = change.new
-    arguments: list[str | bytes | int] = [
+    if len(change.events) > MOST_EVENTS:
+        raise ValueError(f"a change can have {MOST_EVENTS} events at most, not {len(change.events)}")
+    if new is not None and "\n" in new.version:
+        raise ValueError("a version must not contain a line break")
+    arguments: list[Word] = [
         user_id.encode(),
+        _entropy.random_token()[: scripts.MARK_DIGITS],
         "" if change.expected is None else f"={change.expected}",
         "" if new is None else f"={new.version}",
         "" if new is None else new.document,
-        REMEMBERED,
     ]
     for event in change.events:
-        texts = _texts(EventRow.of(event, user_id))
-        arguments += [len(texts), *texts]
-    named = [keys.of(what, user_id) for what in (f"user:{user_id}", f"trail:{user_id}", "events", "users")]
-    mark = keys.of(f"done:{_entropy.random_token()}", user_id)
-    reply = yield from _call(scripts.SWAP, [*named, mark], arguments)
-    if reply not in (0, 1):
-        raise RuntimeError(f"the server answered a swap with {reply!r}: is the connection in a transaction of yours?")
-    return bool(reply)
+        row = EventRow.of(event, user_id)
+        arguments += [row.at, write_event(row)]
+    (happened,) = yield from _ask(scripts.SWAP, opened.layout.key_of(user_id), opened.identity, *arguments)
+    return bool({b"yes": True, b"no": False}[happened])
 
 
-def events(keys: Keys, user_id: str) -> Talk[tuple[Event, ...]]:
-    """Read the trail of a user."""
-    entries = yield from _call(scripts.TRAIL, [keys.of(f"trail:{user_id}", user_id), keys.of("events", user_id)])
-    return tuple(_event(texts) for _, texts in sorted(entries, key=lambda entry: Place.of(entry[0])))
+def events(opened: Opened, user_id: str) -> Exchange[tuple[Event, ...]]:
+    """Read the audit trail of a user."""
+    (texts,) = yield from _ask(scripts.TRAIL, opened.layout.key_of(user_id), opened.identity, user_id.encode())
+    return tuple(read_event(text, user_id) for text in texts)
 
 
-def events_after(keys: Keys, cursor: str, limit: int) -> Talk[tuple[OutboxEntry, ...]]:
-    """Read a page of all streams as if they were one.
-
-    Each stream is read at another instant. What a later one has from after the first of these instants waits for the
-    next page, or it would be handed on before an event of a stream that was read too early to show it. The instants are
-    told by the clock that the ids come from, so that among streams of one server nothing is out of order. Only where
-    that clock was set back a stream is ahead of it, and what it has is handed on at once.
-
-    A cursor has a place in every stream, so that nothing is lost even if the clocks of a cluster's nodes disagree: an
-    event with an earlier time that appears late still stands after the place in its own stream.
-    """
-    places = cursors.read(cursor)
-    if limit < 1:
-        return ()
-    pages: list[tuple[int, list[tuple[Place, list[bytes]]]]] = []
-    for shard, place in enumerate(places):
-        now, entries = yield from _call(scripts.PAGE, [keys.of_shard(shard, "events")], [place.start, limit])
-        pages.append((int(now), [(Place.of(entry_id), texts) for entry_id, texts in entries]))
-    horizon = min(now for now, _ in pages)
-    ready: list[tuple[Place, int, list[bytes]]] = []
-    for shard, (now, page) in enumerate(pages):
-        for place, texts in page:
-            if horizon <= place.time < now:
-                break
-            ready.append((place, shard, texts))
-    handed_on: list[OutboxEntry] = []
-    for place, shard, texts in sorted(ready)[:limit]:
-        places[shard] = place
-        handed_on.append(OutboxEntry(cursors.written(places), _event(texts)))
-    return tuple(handed_on)
+# --- all users -------------------------------------------------------------------------------------------------------
 
 
-def prune_events(keys: Keys, before: datetime) -> Talk[int]:
+def ask_shards(
+    opened: Opened, script: Script, arguments: Sequence[Word], each: Mapping[int, Word]
+) -> Exchange[dict[int, Any]]:
+    """Run a script on some shards, with an argument of its own for each; return what it says of each shard."""
+    groups = [group for group in (tuple(n for n in group if n in each) for group in opened.groups) if group]
+    calls = [
+        (
+            [opened.layout.keys[shard] for shard in group],
+            [opened.identity, *arguments, *(each[shard] for shard in group)],
+        )
+        for group in groups
+    ]
+    answers = yield from _ask_each(script, calls)
+    return {
+        shard: said
+        for group, answer in zip(groups, answers, strict=True)
+        for shard, said in zip(group, answer, strict=True)
+    }
+
+
+def prune_events(opened: Opened, before: datetime) -> Exchange[int]:
     """Erase old events, a few hundred at a time."""
     seconds, erased = seconds_of(before), 0
-    for shard in range(SHARDS):
-        stream, start = keys.of_shard(shard, "events"), "-"
-        while True:
-            last, old = yield from _call(scripts.OLD, [stream], [start, _LOOKED_AT, seconds])
-            if last is None:
-                break
-            start = f"({last.decode()}"
-            if old:
-                trails = {user_id: number for number, user_id in enumerate(dict.fromkeys(each for _, each in old), 2)}
-                named = [keys.of_shard(shard, f"trail:{user_id.decode()}") for user_id in trails]
-                pairs = [word for entry_id, user_id in old for word in (entry_id, trails[user_id])]
-                erased += yield from _call(scripts.ERASE, [stream, *named], pairs)
+    for key in opened.layout.keys:
+        start: Word = "[e"
+        while start:
+            last, count = yield from _ask(scripts.PRUNE, key, opened.identity, start, _LOOKED_AT, seconds)
+            start = b"(" + last if last else ""
+            erased += count
     return erased
 
 
-def user_ids(keys: Keys, after: str, limit: int) -> Talk[tuple[str, ...]]:
-    """Read a page of the users of all shards."""
-    if limit < 1:
-        return ()
-    users: list[bytes] = []
-    for shard in range(SHARDS):
-        users += yield from _call(scripts.USERS, [keys.of_shard(shard, "users")], [after.encode(), limit])
-    return tuple(user_id.decode() for user_id in sorted(users)[:limit])
+# --- finding or creating a store -------------------------------------------------------------------------------------
 
 
-# --- events in a stream --------------------------------------------------------------------------------------------
+def open_store(layout: Layout, *, cluster: bool, create: bool) -> Exchange[Opened]:
+    """Find the store on the server, or create an empty one.
+
+    A store is created in steps, since its keys may be on many nodes: the marker says "creating" with a new identity,
+    every shard gets that identity, and then the marker says "ready". Whoever finds "creating" finishes the work. Nobody
+    uses a store before it is ready, so a shard that is missing from a ready store is a shard that was lost.
+    """
+    size = 1 if cluster else _READ_TOGETHER
+    numbers = range(layout.shards)
+    groups = tuple(tuple(numbers[start : start + size]) for start in range(0, layout.shards, size))
+    keys = [[layout.keys[shard] for shard in group] for group in groups]
+    (marker,) = yield from _ask(scripts.READ_MARKER, layout.marker)
+    if marker == b"":
+        if not create:
+            raise RuntimeError(
+                f"there is no store with the prefix {layout.prefix!r} on this server, and create=False: is it the "
+                "right server, and has it all its data?"
+            )
+        answers = yield from _ask_each(scripts.LOOK, [(each, ()) for each in keys])
+        if any(any(answer) for answer in answers):
+            (marker,) = yield from _ask(scripts.READ_MARKER, layout.marker)  # somebody may just have created the store
+        else:
+            new = f"creating {FORMAT} {layout.shards} {_entropy.random_token()}"
+            (marker,) = yield from _ask(scripts.REPLACE_MARKER, layout.marker, "", new)
+        if marker == b"":
+            raise RuntimeError(
+                f"{layout.marker.decode()} is gone, although there are records with the prefix {layout.prefix!r}: the "
+                "server has lost data. Restore the backup"
+            )
+    state, format_, shards, identity = _read_marker(marker)
+    if format_ != FORMAT:
+        raise UnsupportedRecord(
+            f"the store with the prefix {layout.prefix!r} is kept in format {format_}, and this version of twofa knows "
+            f"format {FORMAT}: upgrade twofa"
+        )
+    if shards != layout.shards:
+        raise RuntimeError(
+            f"the store with the prefix {layout.prefix!r} was created with shards={shards}, not {layout.shards}: pass "
+            f"shards={shards}"
+        )
+    if state == "creating":
+        yield from _ask_each(scripts.CREATE, [(each, (identity,)) for each in keys])
+        ready = f"ready {format_} {shards} {identity}"
+        yield from _ask(scripts.REPLACE_MARKER, layout.marker, marker, ready)
+        _logger.warning("an empty store was created in Redis, under the prefix %r", layout.prefix)
+    return Opened(layout=layout, identity=identity, groups=groups)
 
 
-def _texts(row: EventRow) -> list[str | bytes]:
-    """Return an event as a stream keeps it. The script that looks for old ones knows where user and time stand."""
-    texts: list[str | bytes] = ["user", row.user_id.encode(), "at", str(row.at), "kind", row.kind, "detail", row.detail]
-    return texts if row.source is None else [*texts, "source", row.source.encode()]
-
-
-def _event(texts: Sequence[bytes]) -> Event:
-    named = {name.decode(): text.decode() for name, text in zip(texts[::2], texts[1::2], strict=True)}
-    row = EventRow(named["user"], int(named["at"]), named["kind"], named.get("source"), named["detail"])
-    return row.event()
+def _read_marker(marker: bytes) -> tuple[str, int, int, str]:
+    try:
+        state, format_, shards, identity = marker.decode().split(" ")
+        return state, int(format_), int(shards), identity
+    except ValueError:
+        raise RecordDamaged(f"the marker of the store is not one of ours: {marker[:80]!r}") from None

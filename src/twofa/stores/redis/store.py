@@ -1,4 +1,4 @@
-"""The two faces of the store. Both only carry commands and replies: what they mean stands in `talk`."""
+"""`RedisStore` and `AsyncRedisStore`: they send the commands of `commands` and `pages`, and do nothing else."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from typing_extensions import override
 
 from twofa.stores.protocol import AsyncStore, Store
-from twofa.stores.redis import commands
-from twofa.stores.redis.clients import ask, check_client
-from twofa.stores.redis.commands import Keys
+from twofa.stores.redis import commands, pages
+from twofa.stores.redis.clients import check_client, check_servers, is_cluster
+from twofa.stores.redis.layout import DEFAULT_SHARDS, make_layout
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
     from typing import Self
 
     from twofa.events import Event
     from twofa.stores.protocol import Change, OutboxEntry, Stored
     from twofa.stores.redis.clients import AsyncClient, Client
-    from twofa.stores.redis.commands import Command, Talk
+    from twofa.stores.redis.commands import Command, Exchange, Opened, Replies
 
 T = TypeVar("T")
 
@@ -26,150 +27,201 @@ T = TypeVar("T")
 class RedisStore(Store):
     """A store in Redis 7 or newer, or Valkey: on one server, behind Sentinel, or on a cluster.
 
-    Safe across threads, processes and forks as far as the client is. Keeps a trail that is an outbox too, lists its
-    users. What it has acknowledged is as durable as the server is configured to be.
+    Safe across threads, processes and forks as far as the client is. Keeps an audit trail that is an outbox too, and
+    lists its users. What it has acknowledged is as durable as the server is configured to be.
     """
 
-    def __init__(self, client: Client, *, prefix: str = "twofa", allow_eviction: bool = False) -> None:
+    def __init__(
+        self,
+        client: Client,
+        *,
+        prefix: str = "twofa",
+        shards: int = DEFAULT_SHARDS,
+        create: bool = True,
+        allow_eviction: bool = False,
+    ) -> None:
         """Keep records through `client`, a `redis.Redis` or `redis.RedisCluster`, which stays yours to close.
 
-        `prefix` begins the name of every key. Asks the server, or every primary of a cluster, whether it may drop a
-        record when its memory is full; `allow_eviction=True` asks nothing.
+        `prefix` begins the name of every key. `shards` is the number of keys that the records are spread over; it is
+        chosen once, when the store is created, and 256 is right up to a few million users. With `create=False` a store
+        that is not there is an error; otherwise an empty one is created, and the logger `twofa` gets a warning.
 
-        Raises `TypeError` for what is no such client, `RuntimeError` for a server that evicts, is a replica or is too
-        old, and what the client raises.
+        Refuses a server, or a primary of a cluster, that drops records when its memory is full, unless
+        `allow_eviction=True`.
+
+        Raises `TypeError` and `ValueError` for unusable arguments, `RuntimeError` for a server that evicts, is a
+        replica, is too old or has lost records, `UnsupportedRecord` for a store of a newer version of twofa, and what
+        the client raises.
         """
         check_client(client, "RedisStore", asynchronous=False)
-        self._client = client
-        self._keys = Keys(prefix)
-        if not allow_eviction:
-            nodes: Any = getattr(client, "get_primaries", lambda: [None])()
-            self._hold(ask(nodes))
+        layout, cluster = make_layout(prefix, shards), is_cluster(client)
+        self._client: Any = client
+        self._prefix = prefix
+        nodes: list[Any] = getattr(client, "get_primaries", lambda: [None])()
+        self._carry_out(check_servers(nodes, cluster=cluster, allow_eviction=allow_eviction))
+        self._opened = self._carry_out(commands.open_store(layout, cluster=cluster, create=create))
 
     @override
     def load(self, user_id: str) -> Stored | None:
-        return self._hold(commands.load(self._keys, user_id))
+        return self._carry_out(commands.load(self._opened, user_id))
 
     @override
     def swap(self, user_id: str, change: Change) -> bool:
-        return self._hold(commands.swap(self._keys, user_id, change))
+        return self._carry_out(commands.swap(self._opened, user_id, change))
 
     def events(self, user_id: str) -> tuple[Event, ...]:
         """Return the user's events, oldest first."""
-        return self._hold(commands.events(self._keys, user_id))
+        return self._carry_out(commands.events(self._opened, user_id))
 
     def events_after(self, cursor: str = "", limit: int = 100) -> tuple[OutboxEntry, ...]:
         """Return up to `limit` events of all users that stand after `cursor`, in the order of their swaps.
 
         On a cluster the order of two swaps on different nodes is told by the clocks of these nodes. A cursor has up to
-        560 characters. Raises `ValueError` for a cursor that no `events_after` gave.
+        27 characters. Raises `ValueError` for a cursor that no `events_after` gave.
         """
-        return self._hold(commands.events_after(self._keys, cursor, limit))
+        return self._carry_out(pages.events_after(self._opened, cursor, limit))
 
     def prune_events(self, before: datetime) -> int:
         """Erase every event earlier than `before` (an aware datetime), delivered or not; return how many there were.
 
         Looks at every event there is, a few hundred at a time. Raises `ValueError` for a datetime without a time zone.
         """
-        return self._hold(commands.prune_events(self._keys, before))
+        return self._carry_out(commands.prune_events(self._opened, before))
 
     def user_ids(self, after: str = "", limit: int = 100) -> tuple[str, ...]:
         """Return up to `limit` user ids greater than `after`, in the order of their bytes."""
-        return self._hold(commands.user_ids(self._keys, after, limit))
+        return self._carry_out(pages.user_ids(self._opened, after, limit))
 
-    def _hold(self, conversation: Talk[T]) -> T:
-        reply: Any = None
-        error: Exception | None = None
-        while True:
-            try:
-                command = conversation.send(reply) if error is None else conversation.throw(error)
-            except StopIteration as end:
-                return end.value  # type: ignore[no-any-return]
-            try:
-                reply, error = self._client.execute_command(*command.words, **_options(command)), None
-            except Exception as raised:
-                error = raised
+    def _carry_out(self, exchange: Exchange[T]) -> T:
+        """Send what a function of `commands` or `pages` wants sent, until it returns."""
+        try:
+            wanted = next(exchange)
+            while True:
+                wanted = exchange.send(self._send(wanted))
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+
+    def _send(self, wanted: Sequence[Command]) -> Replies:
+        return self._send_one(wanted[0]) if len(wanted) == 1 else self._send_many(wanted)
+
+    def _send_one(self, command: Command) -> Replies:
+        try:
+            return [self._client.execute_command(*command.words, **_options(command))]
+        except Exception as error:  # for the exchange to judge
+            return [error]
+
+    def _send_many(self, wanted: Sequence[Command]) -> Replies:
+        with self._client.pipeline(transaction=False) as pipeline:
+            for command in wanted:
+                pipeline.execute_command(*command.words, **_options(command))
+            return pipeline.execute(raise_on_error=False)  # type: ignore[no-any-return]
 
     def __repr__(self) -> str:
-        return f"RedisStore(prefix={self._keys.prefix!r})"
+        return f"RedisStore(prefix={self._prefix!r})"
 
 
 class AsyncRedisStore(AsyncStore):
     """The same store for asyncio, on the same data."""
 
-    def __init__(self, client: AsyncClient, *, prefix: str = "twofa", allow_eviction: bool = False) -> None:
+    def __init__(
+        self,
+        client: AsyncClient,
+        *,
+        prefix: str = "twofa",
+        shards: int = DEFAULT_SHARDS,
+        create: bool = True,
+        allow_eviction: bool = False,
+    ) -> None:
         """Keep records through `client`, a `redis.asyncio.Redis` or `redis.asyncio.RedisCluster`, which stays yours.
 
         As `RedisStore`, but the server is asked when the store is first used: `open` asks at once.
 
-        Raises `TypeError` for what is no such client.
+        Raises `TypeError` and `ValueError` for unusable arguments.
         """
         check_client(client, "AsyncRedisStore", asynchronous=True)
-        self._client = client
-        self._keys = Keys(prefix)
-        self._asked = allow_eviction
+        self._client: Any = client
+        self._layout = make_layout(prefix, shards)
+        self._create, self._allow_eviction = create, allow_eviction
+        self._opened: Opened | None = None
 
     @classmethod
-    async def open(cls, client: AsyncClient, *, prefix: str = "twofa", allow_eviction: bool = False) -> Self:
+    async def open(
+        cls,
+        client: AsyncClient,
+        *,
+        prefix: str = "twofa",
+        shards: int = DEFAULT_SHARDS,
+        create: bool = True,
+        allow_eviction: bool = False,
+    ) -> Self:
         """Make a store and ask the server at once. Raises as `RedisStore` does."""
-        store = cls(client, prefix=prefix, allow_eviction=allow_eviction)
-        await store._ask()
+        store = cls(client, prefix=prefix, shards=shards, create=create, allow_eviction=allow_eviction)
+        await store._open()
         return store
 
     @override
     async def load(self, user_id: str) -> Stored | None:
-        return await self._hold(commands.load(self._keys, user_id))
+        return await self._carry_out(commands.load(await self._open(), user_id))
 
     @override
     async def swap(self, user_id: str, change: Change) -> bool:
-        return await self._hold(commands.swap(self._keys, user_id, change))
+        return await self._carry_out(commands.swap(await self._open(), user_id, change))
 
     async def events(self, user_id: str) -> tuple[Event, ...]:
         """As `RedisStore.events`."""
-        return await self._hold(commands.events(self._keys, user_id))
+        return await self._carry_out(commands.events(await self._open(), user_id))
 
     async def events_after(self, cursor: str = "", limit: int = 100) -> tuple[OutboxEntry, ...]:
         """As `RedisStore.events_after`."""
-        return await self._hold(commands.events_after(self._keys, cursor, limit))
+        return await self._carry_out(pages.events_after(await self._open(), cursor, limit))
 
     async def prune_events(self, before: datetime) -> int:
         """As `RedisStore.prune_events`."""
-        return await self._hold(commands.prune_events(self._keys, before))
+        return await self._carry_out(commands.prune_events(await self._open(), before))
 
     async def user_ids(self, after: str = "", limit: int = 100) -> tuple[str, ...]:
         """As `RedisStore.user_ids`."""
-        return await self._hold(commands.user_ids(self._keys, after, limit))
+        return await self._carry_out(pages.user_ids(await self._open(), after, limit))
 
-    async def _hold(self, conversation: Talk[T]) -> T:
-        await self._ask()
-        return await self._carry(conversation)
+    async def _open(self) -> Opened:
+        if self._opened is None:
+            cluster = is_cluster(self._client)
+            nodes: list[Any] = [None]
+            if cluster:
+                await self._client.initialize()
+                nodes = self._client.get_primaries()
+            await self._carry_out(check_servers(nodes, cluster=cluster, allow_eviction=self._allow_eviction))
+            self._opened = await self._carry_out(
+                commands.open_store(self._layout, cluster=cluster, create=self._create)
+            )
+        return self._opened
 
-    async def _ask(self) -> None:
-        if self._asked:
-            return
-        client: Any = self._client
-        nodes: list[Any] = [None]
-        if hasattr(client, "get_primaries"):
-            await client.initialize()
-            nodes = client.get_primaries()
-        await self._carry(ask(nodes))
-        self._asked = True
+    async def _carry_out(self, exchange: Exchange[T]) -> T:
+        """Send what a function of `commands` or `pages` wants sent, until it returns."""
+        try:
+            wanted = next(exchange)
+            while True:
+                wanted = exchange.send(await self._send(wanted))
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
 
-    async def _carry(self, conversation: Talk[T]) -> T:
-        reply: Any = None
-        error: Exception | None = None
-        while True:
-            try:
-                command = conversation.send(reply) if error is None else conversation.throw(error)
-            except StopIteration as end:
-                return end.value  # type: ignore[no-any-return]
-            try:
-                reply, error = await self._client.execute_command(*command.words, **_options(command)), None
-            except Exception as raised:
-                error = raised
+    async def _send(self, wanted: Sequence[Command]) -> Replies:
+        return await (self._send_one(wanted[0]) if len(wanted) == 1 else self._send_many(wanted))
+
+    async def _send_one(self, command: Command) -> Replies:
+        try:
+            return [await self._client.execute_command(*command.words, **_options(command))]
+        except Exception as error:  # for the exchange to judge
+            return [error]
+
+    async def _send_many(self, wanted: Sequence[Command]) -> Replies:
+        async with self._client.pipeline(transaction=False) as pipeline:
+            for command in wanted:
+                pipeline.execute_command(*command.words, **_options(command))
+            return await pipeline.execute(raise_on_error=False)  # type: ignore[no-any-return]
 
     def __repr__(self) -> str:
-        return f"AsyncRedisStore(prefix={self._keys.prefix!r})"
+        return f"AsyncRedisStore(prefix={self._layout.prefix!r})"
 
 
 def _options(command: Command) -> dict[str, object]:
