@@ -12,33 +12,96 @@ import redis.asyncio
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 from redis_stores import FEW, open_store, prefixes, shard_key
-from support import USER
 from valkey_server import HOST, ValkeyServer, valkey_server
 
 from twofa.stores.redis import AsyncRedisStore, RedisStore
 from twofa.testing import (
+    AsyncDurabilityConformance,
     AsyncFailureConformance,
     AsyncHostTransactionConformance,
     AsyncListingConformance,
     AsyncOutboxConformance,
+    AsyncStatedAbsenceConformance,
     AsyncStoreMachine,
+    DurabilityConformance,
     FailureConformance,
     HostTransactionConformance,
     ListingConformance,
     OutboxConformance,
     ProcessConformance,
+    StatedAbsenceConformance,
     StoreMachine,
 )
-from twofa.testing.async_conformance import EventLoop
+from twofa.testing.event_loop import EventLoop
+from twofa.testing.user_ids import OTHER, USER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 pytestmark = pytest.mark.xdist_group("redis")
 
 
+class Misled:
+    """A client that loses all answers, or gets the answer about another user, once it is told so."""
+
+    answer: Callable[[tuple[Any, ...]], tuple[Any, ...] | None] = staticmethod(lambda words: words)
+
+    def execute_command(self, *words: Any, **options: Any) -> Any:
+        asked = self.answer(words)
+        return self.nothing() if asked is None else super().execute_command(*asked, **options)  # type: ignore[misc]
+
+    def nothing(self) -> Any:
+        return None
+
+
+class MisledClient(Misled, redis.Redis):
+    """The blocking one."""
+
+
+class AsyncMisledClient(Misled, redis.asyncio.Redis):
+    """The asynchronous one."""
+
+    async def nothing(self) -> Any:
+        return None
+
+
+class Misleading:
+    """The hooks of the conformance kit that are the same for both faces, on one server."""
+
+    def lose_answers(self, store):
+        store._client.answer = lambda words: None
+
+    def swap_answers(self, store, user_id):
+        asked = (shard_key(self.prefix, user_id), user_id.encode())
+
+        def about(words: tuple[Any, ...]) -> tuple[Any, ...]:
+            known = [USER.encode(), OTHER.encode(), *(shard_key(self.prefix, each) for each in (USER, OTHER))]
+            return tuple(asked[word not in known[2:]] if word in known else word for word in words)
+
+        store._client.answer = about
+
+    def crash(self, store):
+        self.server.restart()
+
+    def let_years_pass(self, store):
+        with redis.Redis.from_url(self.server.url) as client:
+            for key in client.scan_iter(f"{{{self.prefix}:*", count=1000):
+                assert -1 == client.ttl(key), f"{key.decode()} expires"
+
+    def cut_off(self, store):
+        with redis.Redis.from_url(self.server.url) as client:
+            client.set(shard_key(self.prefix, USER), "no sorted set")
+
+
 class TestRedisStore(
-    OutboxConformance, ListingConformance, ProcessConformance, HostTransactionConformance, FailureConformance
+    Misleading,
+    OutboxConformance,
+    ListingConformance,
+    ProcessConformance,
+    HostTransactionConformance,
+    FailureConformance,
+    StatedAbsenceConformance,
+    DurabilityConformance,
 ):
     """`RedisStore` keeps the laws on a single Valkey, and on a single Redis."""
 
@@ -51,8 +114,8 @@ class TestRedisStore(
 
     @pytest.fixture(autouse=True)
     def _prepare(self, server: ValkeyServer, prefix: str, closing: ExitStack) -> None:
-        self.prefix, self.url = prefix, server.url
-        self.make_client = lambda: closing.enter_context(redis.Redis.from_url(server.url))
+        self.prefix, self.server = prefix, server
+        self.make_client = lambda: closing.enter_context(MisledClient.from_url(server.url))
 
     def make_store(self):
         return RedisStore(self.make_client(), prefix=self.prefix)
@@ -61,7 +124,7 @@ class TestRedisStore(
         return self.make_store()
 
     def make_opener(self, store):
-        return partial(open_store, self.url, self.prefix)
+        return partial(open_store, self.server.url, self.prefix)
 
     @contextmanager
     def host_transaction(self, store):
@@ -71,9 +134,6 @@ class TestRedisStore(
             transaction.set("something", "else")
             yield
             transaction.reset()
-
-    def cut_off(self, store):
-        spoil(store._client, self.prefix)
 
 
 class TestRedisStoreOnACluster(OutboxConformance, ListingConformance):
@@ -91,22 +151,25 @@ class TestRedisStoreOnACluster(OutboxConformance, ListingConformance):
 
 
 class TestAsyncRedisStore(
+    Misleading,
     AsyncOutboxConformance,
     AsyncListingConformance,
     AsyncHostTransactionConformance,
     AsyncFailureConformance,
+    AsyncStatedAbsenceConformance,
+    AsyncDurabilityConformance,
 ):
     """`AsyncRedisStore` keeps the laws on one server."""
 
     @pytest.fixture(autouse=True)
-    def _prepare(self, server: ValkeyServer, prefix: str, loop: EventLoop, closing: ExitStack) -> Any:
-        self.prefix, self.url, self.clients = prefix, server.url, []
+    def _prepare(self, server: ValkeyServer, prefix: str, loop: EventLoop) -> Any:
+        self.prefix, self.server, self.clients = prefix, server, []
         yield
         for client in self.clients:
             loop.run(client.aclose())
 
     async def make_store(self):
-        self.clients.append(redis.asyncio.Redis.from_url(self.url))
+        self.clients.append(AsyncMisledClient.from_url(self.server.url))
         return await AsyncRedisStore.open(self.clients[-1], prefix=self.prefix)
 
     async def make_peer(self, store):
@@ -120,10 +183,6 @@ class TestAsyncRedisStore(
             transaction.set("something", "else")
             yield
             await transaction.reset()
-
-    def cut_off(self, store):
-        with redis.Redis.from_url(self.url) as client:
-            spoil(client, self.prefix)
 
 
 class TestAsyncRedisStoreOnACluster(AsyncOutboxConformance, AsyncListingConformance):
@@ -153,11 +212,6 @@ class TestAsyncRedisStoreOnACluster(AsyncOutboxConformance, AsyncListingConforma
 
     def make_peer(self, store):
         return AsyncRedisStore(self.clients[1], prefix=self.prefix, shards=FEW)
-
-
-def spoil(client: redis.Redis, prefix: str) -> None:
-    """Put something in the place of the user's shard that is none."""
-    client.set(shard_key(prefix, USER), "no sorted set")
 
 
 class RedisMachine(StoreMachine):
