@@ -14,7 +14,7 @@ from measure import NOW, SECRET
 from twofa import TOTP, Change, KeyRing, Policy, TwoFactor
 from twofa._engine.attempt import close_record
 from twofa._record.recovery import ALPHABET, Scheme, pack
-from twofa._record.state import Authenticator, Key, RecoverySet, State
+from twofa._record.state import Authenticator, EnrolledTOTP, FreshVerification, RecoverySet, State
 from twofa.errors import InvalidCode, Throttled
 
 if TYPE_CHECKING:
@@ -35,11 +35,21 @@ def synthetic_record(user_id: str, keys: KeyRing = KEYS) -> Stored:
     policy = Policy()
     salts = tuple(os.urandom(16) for _ in range(policy.recovery_codes))
     hashes = [os.urandom(32) for _ in salts]
-    recovery = RecoverySet(
-        str(Scheme.of(policy)), policy.recovery_code_length, ALPHABET[: len(salts)], pack(salts, hashes), NOW
+    state = State(
+        generation=os.urandom(16).hex(),
+        authenticator=Authenticator(
+            totp=EnrolledTOTP.of(PHONE), confirmed_at=NOW, last_step=NOW // _STEP, last_used_at=NOW
+        ),
+        recovery=RecoverySet(
+            scheme=str(Scheme.of(policy)),
+            length=policy.recovery_code_length,
+            slots=ALPHABET[: len(salts)],
+            hashes=pack(salts, hashes),
+            issued_at=NOW,
+            acknowledged=True,
+        ),
+        verification=FreshVerification(token=os.urandom(16).hex(), at=NOW),
     )
-    device = Authenticator(Key.of(PHONE), NOW, NOW // _STEP, NOW)
-    state = State(os.urandom(16).hex(), None, device, recovery, (os.urandom(16).hex(), NOW))
     return close_record(keys.for_user(user_id), state, tuple(os.urandom(16).hex() for _ in range(3)))
 
 

@@ -4,41 +4,43 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NoReturn, TypeVar, cast
 
-from twofa._engine.attempt import ROUNDS, said
-from twofa._engine.core import Core, check_parts, system_clock
-from twofa._engine.queue import AsyncPlace, Turns
+from twofa._engine import arguments, hashing, parts
+from twofa._engine.attempt import LOST_REPLIES, ROUNDS, said
+from twofa._engine.listening import log_event, log_interruption, log_listener_failure, worth_telling
+from twofa._engine.operations.changes import (
+    AcknowledgeRecoveryCodes,
+    Disable,
+    EndSessions,
+    Forget,
+    PasswordChanged,
+    ResetAuthenticator,
+    ResetRecoveryCodes,
+)
+from twofa._engine.operations.setup import BeginSetup, CancelSetup, ConfirmSetup, ResumeSetup
+from twofa._engine.operations.sign_in import Authenticate, RedeemRecoveryCode, Verify
+from twofa._engine.operations.upkeep import GetStatus, Reseal
+from twofa._engine.queue import CONFLICT_PATIENCE, SLOW_WORK_PATIENCE, AsyncPosition, Queue
+from twofa._engine.settings import Settings, system_clock
 from twofa._hidden import Hidden, expected
 from twofa.errors import OutcomeUnknown, StoreContention
-from twofa.events import log_event, log_listener_failure
 from twofa.keys import KeyRing
-from twofa.policy import Policy
 from twofa.proofs import recognised
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
 
-    from twofa._engine.attempt import Run
-    from twofa._engine.jobs import Done
+    from twofa._engine.attempt import Attempt, Step
+    from twofa._engine.hashing import Done, Job
+    from twofa._engine.operation import Operation
     from twofa.events import Event
+    from twofa.policy import Policy
     from twofa.proofs import Proof
     from twofa.results import RecoveryCodes, Setup, Status, Verification
-    from twofa.stores.protocol import AsyncStore, Change
+    from twofa.stores.protocol import AsyncStore
 
 __all__ = ["AsyncTwoFactor"]
 
 T = TypeVar("T")
-
-
-async def in_a_thread(function: Callable[[], T]) -> T:
-    """Run `function` in a thread of the library's own: the default `run_blocking`.
-
-    Not in asyncio's: there a crowd that waits for its hashes would keep a store from its threads.
-    """
-    import asyncio  # most hosts are synchronous, and this would double the time that `import twofa` takes
-
-    from twofa._engine import hashing
-
-    return await asyncio.wrap_future(hashing.in_background(function))
 
 
 class AsyncTwoFactor:
@@ -58,21 +60,23 @@ class AsyncTwoFactor:
         clock: Callable[[], float] = system_clock,
         on_event: Callable[[Event], object] | None = None,
         namespace: str = "",
-        run_blocking: Callable[[Callable[[], Done]], Awaitable[Done]] = in_a_thread,
+        run_blocking: Callable[[Callable[[], Done]], Awaitable[Done]] | None = None,
     ) -> None:
         """Put the library together, as `TwoFactor` does.
 
         `on_event` may be a coroutine function. `run_blocking` runs the slow hashes in a thread: pass
-        `trio.to_thread.run_sync` under trio.
+        `trio.to_thread.run_sync` under trio. Under asyncio leave it out: the library's own threads do not keep those of
+        `asyncio.to_thread` from a store.
         """
-        self._store, self._issuer = store, issuer
-        check_parts(store, on_event, awaits=True)
+        self._store, self._issuer, self._on_event = store, issuer, on_event
+        parts.check_parts(store, on_event, awaits=True)
         ring = expected(keys, KeyRing)
         del keys
-        self._core = Core(ring, issuer, Policy() if policy is None else policy, clock, namespace)
-        self._on_event = on_event
-        self._turns = Turns()
+        self._settings = Settings(ring, issuer, policy, clock, namespace)
+        self._conflicts, self._slow_work = Queue(CONFLICT_PATIENCE), Queue(SLOW_WORK_PATIENCE)
         self._run_blocking = run_blocking
+
+    # --- adding and replacing an authenticator -----------------------------------------------------------------------
 
     async def begin_setup(
         self,
@@ -80,43 +84,82 @@ class AsyncTwoFactor:
         *,
         account_name: str,
         issuer: str | None = None,
-        handle: str | None = None,
         proof: Proof | None = None,
+        browser: str | None = None,
         source: str | None = None,
     ) -> Setup:
         """See `TwoFactor.begin_setup`."""
-        hidden = None if handle is None else Hidden(handle)
         known = None if proof is None else recognised(proof)
-        del handle, proof
-        return await self._carry_out(self._core.begin_setup(user_id, account_name, issuer, hidden, known, source))
+        token = None if browser is None else Hidden(browser)
+        del proof, browser
+        operation = BeginSetup.prepare(self._settings, user_id, account_name, issuer, known, token, source)
+        return await self._carry_out(operation)
+
+    async def resume_setup(
+        self,
+        user_id: str,
+        *,
+        handle: str,
+        account_name: str,
+        issuer: str | None = None,
+        source: str | None = None,
+    ) -> Setup:
+        """See `TwoFactor.resume_setup`."""
+        held = Hidden(handle)
+        del handle
+        return await self._carry_out(ResumeSetup.prepare(self._settings, user_id, held, account_name, issuer, source))
 
     async def confirm_setup(self, user_id: str, code: str, *, handle: str, source: str | None = None) -> RecoveryCodes:
         """See `TwoFactor.confirm_setup`."""
         hidden, held = Hidden(code), Hidden(handle)
         del code, handle
-        return await self._carry_out(self._core.confirm_setup(user_id, hidden, held, source))
+        return await self._carry_out(ConfirmSetup.prepare(self._settings, user_id, hidden, held, source))
 
-    async def cancel_setup(self, user_id: str, *, source: str | None = None) -> None:
+    async def cancel_setup(self, user_id: str, *, handle: str | None = None, source: str | None = None) -> None:
         """See `TwoFactor.cancel_setup`."""
-        return await self._carry_out(self._core.cancel_setup(user_id, source))
+        held = None if handle is None else Hidden(handle)
+        del handle
+        return await self._carry_out(CancelSetup.prepare(self._settings, user_id, held, source))
 
-    async def verify(self, user_id: str, code: str, *, source: str | None = None) -> Verification:
+    # --- the second step of a login ----------------------------------------------------------------------------------
+
+    async def verify(
+        self, user_id: str, code: str, *, browser: str | None = None, source: str | None = None
+    ) -> Verification:
         """See `TwoFactor.verify`."""
-        hidden = Hidden(code)
-        del code
-        return await self._carry_out(self._core.verify(user_id, hidden, source))
+        hidden, token = Hidden(code), None if browser is None else Hidden(browser)
+        del code, browser
+        return await self._carry_out(Verify.prepare(self._settings, user_id, hidden, token, source))
 
-    async def redeem_recovery_code(self, user_id: str, code: str, *, source: str | None = None) -> Verification:
+    async def redeem_recovery_code(
+        self, user_id: str, code: str, *, browser: str | None = None, source: str | None = None
+    ) -> Verification:
         """See `TwoFactor.redeem_recovery_code`."""
-        hidden = Hidden(code)
-        del code
-        return await self._carry_out(self._core.redeem_recovery_code(user_id, hidden, source))
+        hidden, token = Hidden(code), None if browser is None else Hidden(browser)
+        del code, browser
+        return await self._carry_out(RedeemRecoveryCode.prepare(self._settings, user_id, hidden, token, source))
 
-    async def reset_recovery_codes(self, user_id: str, *, proof: Proof, source: str | None = None) -> RecoveryCodes:
+    async def authenticate(
+        self, user_id: str, code: str, *, browser: str | None = None, source: str | None = None
+    ) -> Verification:
+        """See `TwoFactor.authenticate`."""
+        hidden, token = Hidden(code), None if browser is None else Hidden(browser)
+        del code, browser
+        return await self._carry_out(Authenticate.prepare(self._settings, user_id, hidden, token, source))
+
+    def browser_token(self, user_id: str, *, generation: str) -> str:
+        """See `TwoFactor.browser_token`."""
+        return self._settings.browser_token(user_id, generation)
+
+    # --- changes -----------------------------------------------------------------------------------------------------
+
+    async def reset_recovery_codes(
+        self, user_id: str, *, proof: Proof, browser: str | None = None, source: str | None = None
+    ) -> RecoveryCodes:
         """See `TwoFactor.reset_recovery_codes`."""
-        known = recognised(proof)
-        del proof
-        return await self._carry_out(self._core.reset_recovery_codes(user_id, known, source))
+        known, token = recognised(proof), None if browser is None else Hidden(browser)
+        del proof, browser
+        return await self._carry_out(ResetRecoveryCodes.prepare(self._settings, user_id, known, token, source))
 
     async def reset_authenticator(
         self,
@@ -125,81 +168,148 @@ class AsyncTwoFactor:
         account_name: str,
         issuer: str | None = None,
         proof: Proof,
+        browser: str | None = None,
         source: str | None = None,
     ) -> Setup:
         """See `TwoFactor.reset_authenticator`."""
-        known = recognised(proof)
-        del proof
-        return await self._carry_out(self._core.reset_authenticator(user_id, account_name, issuer, known, source))
+        known, token = recognised(proof), None if browser is None else Hidden(browser)
+        del proof, browser
+        operation = ResetAuthenticator.prepare(self._settings, user_id, account_name, issuer, known, token, source)
+        return await self._carry_out(operation)
 
-    async def disable(self, user_id: str, *, proof: Proof, source: str | None = None) -> None:
+    async def disable(
+        self, user_id: str, *, proof: Proof, browser: str | None = None, source: str | None = None
+    ) -> str | None:
         """See `TwoFactor.disable`."""
-        known = recognised(proof)
-        del proof
-        return await self._carry_out(self._core.disable(user_id, known, source))
+        known, token = recognised(proof), None if browser is None else Hidden(browser)
+        del proof, browser
+        return await self._carry_out(Disable.prepare(self._settings, user_id, known, token, source))
 
-    async def forget(self, user_id: str, *, proof: Proof, source: str | None = None) -> None:
+    async def forget(
+        self, user_id: str, *, proof: Proof, browser: str | None = None, source: str | None = None
+    ) -> None:
         """See `TwoFactor.forget`."""
-        known = recognised(proof)
-        del proof
-        return await self._carry_out(self._core.forget(user_id, known, source))
+        known, token = recognised(proof), None if browser is None else Hidden(browser)
+        del proof, browser
+        return await self._carry_out(Forget.prepare(self._settings, user_id, known, token, source))
 
-    async def status(self, user_id: str) -> Status:
+    # --- what the host says ------------------------------------------------------------------------------------------
+
+    async def acknowledge_recovery_codes(
+        self, user_id: str, *, generation: str | None = None, source: str | None = None
+    ) -> None:
+        """See `TwoFactor.acknowledge_recovery_codes`."""
+        return await self._carry_out(AcknowledgeRecoveryCodes.prepare(self._settings, user_id, generation, source))
+
+    async def password_changed(self, user_id: str, *, source: str | None = None) -> str:
+        """See `TwoFactor.password_changed`."""
+        return await self._carry_out(PasswordChanged.prepare(self._settings, user_id, source))
+
+    async def end_sessions(self, user_id: str, *, source: str | None = None) -> str:
+        """See `TwoFactor.end_sessions`."""
+        return await self._carry_out(EndSessions.prepare(self._settings, user_id, source))
+
+    # --- what changes nothing ----------------------------------------------------------------------------------------
+
+    async def status(self, user_id: str, *, browser: str | None = None) -> Status:
         """See `TwoFactor.status`."""
-        return await self._carry_out(self._core.status(user_id))
+        token = None if browser is None else Hidden(browser)
+        del browser
+        return await self._carry_out(GetStatus.prepare(self._settings, user_id, token))
+
+    async def events(self, user_id: str, *, limit: int = 100) -> tuple[Event, ...]:
+        """See `TwoFactor.events`."""
+        arguments.check_user_id(user_id)
+        return parts.newest_first(await parts.trail_of(self._store).events(user_id), limit)
 
     async def reseal(self, user_id: str) -> bool:
         """See `TwoFactor.reseal`."""
-        return await self._carry_out(self._core.reseal(user_id))
+        return await self._carry_out(Reseal.prepare(self._settings, user_id))
 
-    async def _carry_out(self, run: Run[T]) -> T:
-        place = AsyncPlace(self._turns, run.user_id)
+    # --- the loop: blocking.py has the same one, line by line --------------------------------------------------------
+
+    async def _carry_out(self, operation: Operation[T]) -> T:
+        attempt = self._settings.attempt(operation)
+        conflicts = AsyncPosition(self._conflicts, attempt.user_id)
+        slow_work = AsyncPosition(self._slow_work, attempt.user_id)
         try:
-            if self._turns.contended(run.user_id) and place.join():
-                await place.wait()
-            for _ in range(ROUNDS):
-                turn = run.next(await self._store.load(run.user_id))
-                if turn.change is not None and not await self._swap(run, turn.change):
-                    if place.join() and not await self._landed(run):
-                        await place.wait()
+            try:
+                step = await self._last_step(attempt, conflicts, slow_work)
+            finally:
+                # Before the listener is told: it may call for the same user.
+                conflicts.leave()
+                slow_work.leave()
+        except Exception as problem:
+            await self._tell([*worth_telling(attempt.events), operation.failed(problem)])
+            raise
+        except BaseException:
+            log_interruption(operation)
+            raise
+        await self._tell(worth_telling(attempt.events))
+        return step.result()
+
+    async def _last_step(self, attempt: Attempt[T], conflicts: AsyncPosition, slow_work: AsyncPosition) -> Step[T]:
+        lost: Exception | None = None
+        lost_replies = 0
+        overtaken = self._conflicts.is_busy(attempt.user_id)
+        for _ in range(ROUNDS):
+            try:
+                stored = await self._store.load(attempt.user_id)
+            except Exception as problem:
+                if lost is None:
+                    raise
+                raise OutcomeUnknown from problem
+            step = attempt.next(stored)
+            if lost is not None and not step.confirms:
+                raise OutcomeUnknown from lost
+            if overtaken and not step.confirms and not conflicts.joined and conflicts.join():
+                await conflicts.wait()
+                continue  # the record has changed meanwhile
+            if step.decision.job is not None and not slow_work.joined and slow_work.join():
+                if not await slow_work.wait():
+                    raise StoreContention
+                continue
+            if step.change is not None:
+                try:
+                    outcome = await self._store.swap(attempt.user_id, step.change)
+                except Exception as problem:  # whatever a driver raises when it cannot tell what became of a commit
+                    lost, lost_replies = problem, lost_replies + 1
+                    if lost_replies == LOST_REPLIES:
+                        raise OutcomeUnknown from lost
                     continue
-                place.leave()
-                for event in turn.events:
-                    await self._tell(event)
-                if turn.job is None:
-                    return turn.result()
-                run.resume(await self._run_blocking(turn.job.run))
-        finally:
-            place.leave()
+                lost = None
+                if not said(outcome):
+                    overtaken = True
+                    continue
+            attempt.happened(step)
+            if step.decision.job is None:
+                return step
+            conflicts.leave()
+            attempt.resume(await self._run(step.decision.job))
         raise StoreContention
 
-    async def _swap(self, run: Run[T], change: Change) -> bool:
-        try:
-            outcome = await self._store.swap(run.user_id, change)
-        except Exception as problem:  # whatever a driver raises when it cannot tell what became of a commit
-            lost = problem
-        else:
-            return said(outcome)
-        if await self._landed(run):
-            return True
-        raise OutcomeUnknown from lost
+    async def _run(self, job: Job) -> Done:
+        if self._run_blocking is not None:
+            return await self._run_blocking(job.run)
+        import asyncio  # a blocking host does without
 
-    async def _landed(self, run: Run[T]) -> bool:
-        try:
-            return run.landed(await self._store.load(run.user_id))
-        except Exception:  # the store is still down: what is shown is the failure that came first
-            return False
+        return await asyncio.wrap_future(hashing.in_background(job))
 
-    async def _tell(self, event: Event) -> None:
-        log_event(event)
-        if self._on_event is None:
-            return
-        try:
-            told = self._on_event(event)
-            if hasattr(told, "__await__"):
-                await cast("Awaitable[object]", told)
-        except Exception:  # a listener is the host's code, and what it is told of has happened already
-            log_listener_failure(event)
+    async def _tell(self, events: Iterable[Event]) -> None:
+        for event in events:
+            log_event(event)
+            if self._on_event is None:
+                continue
+            try:
+                told = self._on_event(event)
+                if hasattr(told, "__await__"):
+                    await cast("Awaitable[object]", told)
+            except Exception:  # a listener is the host's code, and what it is told of has happened already
+                log_listener_failure(event)
+            except BaseException:
+                if parts.is_being_cancelled():
+                    raise
+                log_listener_failure(event)  # the listener was cancelled, and not this call
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._store!r}, issuer={self._issuer!r})"

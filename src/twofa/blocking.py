@@ -1,27 +1,41 @@
-"""`TwoFactor`: the whole of a second factor behind one object, for blocking code."""
+"""`TwoFactor`: the blocking face of the library."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
-from twofa._engine.attempt import ROUNDS, said
-from twofa._engine.core import Core, check_parts, system_clock
-from twofa._engine.queue import Place, Turns
+from twofa._engine import arguments, parts
+from twofa._engine.attempt import LOST_REPLIES, ROUNDS, said
+from twofa._engine.listening import log_event, log_interruption, log_listener_failure, worth_telling
+from twofa._engine.operations.changes import (
+    AcknowledgeRecoveryCodes,
+    Disable,
+    EndSessions,
+    Forget,
+    PasswordChanged,
+    ResetAuthenticator,
+    ResetRecoveryCodes,
+)
+from twofa._engine.operations.setup import BeginSetup, CancelSetup, ConfirmSetup, ResumeSetup
+from twofa._engine.operations.sign_in import Authenticate, RedeemRecoveryCode, Verify
+from twofa._engine.operations.upkeep import GetStatus, Reseal
+from twofa._engine.queue import CONFLICT_PATIENCE, SLOW_WORK_PATIENCE, Position, Queue
+from twofa._engine.settings import Settings, system_clock
 from twofa._hidden import Hidden, expected
 from twofa.errors import OutcomeUnknown, StoreContention
-from twofa.events import log_event, log_listener_failure
 from twofa.keys import KeyRing
-from twofa.policy import Policy
 from twofa.proofs import recognised
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-    from twofa._engine.attempt import Run
+    from twofa._engine.attempt import Attempt, Step
+    from twofa._engine.operation import Operation
     from twofa.events import Event
+    from twofa.policy import Policy
     from twofa.proofs import Proof
     from twofa.results import RecoveryCodes, Setup, Status, Verification
-    from twofa.stores.protocol import Change, Store
+    from twofa.stores.protocol import Store
 
 __all__ = ["TwoFactor"]
 
@@ -37,6 +51,8 @@ class TwoFactor:
     and `ValueError` for unusable arguments before anything is read, and let the store's own exceptions through.
 
     `user_id`: 1 to 255 characters without NUL; never reuse or rename one (an e-mail address is a poor id).
+    `browser`: a token of `browser_token` that this browser kept, or `None`. Wrong codes of strangers do not make a
+    browser wait that the owner has used before.
     `source`: what the host knows of the request's origin, such as an address; only recorded, cut at 256 characters.
     """
 
@@ -58,13 +74,14 @@ class TwoFactor:
         logged. `namespace` keeps applications or tenants apart that share keys and user ids: it is bound into every
         seal.
         """
-        self._store, self._issuer = store, issuer
-        check_parts(store, on_event, awaits=False)
+        self._store, self._issuer, self._on_event = store, issuer, on_event
+        parts.check_parts(store, on_event, awaits=False)
         ring = expected(keys, KeyRing)
         del keys
-        self._core = Core(ring, issuer, Policy() if policy is None else policy, clock, namespace)
-        self._on_event = on_event
-        self._turns = Turns()
+        self._settings = Settings(ring, issuer, policy, clock, namespace)
+        self._conflicts, self._slow_work = Queue(CONFLICT_PATIENCE), Queue(SLOW_WORK_PATIENCE)
+
+    # --- adding and replacing an authenticator -----------------------------------------------------------------------
 
     def begin_setup(
         self,
@@ -72,69 +89,120 @@ class TwoFactor:
         *,
         account_name: str,
         issuer: str | None = None,
-        handle: str | None = None,
         proof: Proof | None = None,
+        browser: str | None = None,
         source: str | None = None,
     ) -> Setup:
         """Begin to add an authenticator app, or to replace it: the old one works until the new one is confirmed.
 
-        With the `handle` of a live set-up: the same secret again, so that a reloaded page and a wrong code keep the QR
-        code valid. Otherwise a new secret, and any earlier set-up dies; on a protected account that takes a `proof`.
-        `account_name` is the label in the user's app; a set-up lives ten minutes.
+        Makes a new secret; any earlier set-up dies. On a protected account that takes a `proof`. `account_name` is the
+        label in the user's app; a set-up lives ten minutes.
 
         Raises `ProofRequired` on a protected account without a valid proof, `InvalidCode` and `Throttled` for a proof
-        by code, `ReenrolmentRequired` for `ByCode` where there is no authenticator, `RecoveryCodesExhausted`, and
-        `InvalidKeyUri` for a label that no app could show. NIST SP 800-63B-4 §4.1.2.
+        by code, `ReenrolmentRequired` for `ByCode` where there is no authenticator, `RecoveryCodesExhausted` where the
+        owner would be left without a way back in, and `InvalidKeyUri` for a label that no app could show. NIST SP
+        800-63B-4 §4.1.2.
         """
-        hidden = None if handle is None else Hidden(handle)
         known = None if proof is None else recognised(proof)
-        del handle, proof
-        return self._carry_out(self._core.begin_setup(user_id, account_name, issuer, hidden, known, source))
+        token = None if browser is None else Hidden(browser)
+        del proof, browser
+        operation = BeginSetup.prepare(self._settings, user_id, account_name, issuer, known, token, source)
+        return self._carry_out(operation)
+
+    def resume_setup(
+        self,
+        user_id: str,
+        *,
+        handle: str,
+        account_name: str,
+        issuer: str | None = None,
+        source: str | None = None,
+    ) -> Setup:
+        """Return the same secret again to the holder of a set-up's `handle`; changes nothing.
+
+        So the QR code stays valid after a reloaded page and after a wrong code.
+
+        Raises `NoSetup` if no live set-up has this handle, and `SetupExpired`.
+        """
+        held = Hidden(handle)
+        del handle
+        return self._carry_out(ResumeSetup.prepare(self._settings, user_id, held, account_name, issuer, source))
 
     def confirm_setup(self, user_id: str, code: str, *, handle: str, source: str | None = None) -> RecoveryCodes:
         """Activate the new authenticator, kill the old one and issue new recovery codes, in one step.
 
-        `code` is what the new app shows, and is spent by this. Show the codes once: only hashes are kept.
+        `code` is what the new app shows, and is spent by this. Show the codes once: only hashes are kept. Call
+        `acknowledge_recovery_codes` when the user says that they are saved.
 
         Raises `NoSetup` if no live set-up has this `handle`, `SetupExpired`, and `InvalidCode`; after ten wrong codes
         the set-up dies. NIST SP 800-63B-4 §4.1.2, RFC 6238 §5.2.
         """
         hidden, held = Hidden(code), Hidden(handle)
         del code, handle
-        return self._carry_out(self._core.confirm_setup(user_id, hidden, held, source))
+        return self._carry_out(ConfirmSetup.prepare(self._settings, user_id, hidden, held, source))
 
-    def cancel_setup(self, user_id: str, *, source: str | None = None) -> None:
-        """Forget a set-up that waits to be confirmed, and touch nothing else."""
-        return self._carry_out(self._core.cancel_setup(user_id, source))
+    def cancel_setup(self, user_id: str, *, handle: str | None = None, source: str | None = None) -> None:
+        """Forget a set-up that waits to be confirmed, and touch nothing else; with `handle`, only that one."""
+        held = None if handle is None else Hidden(handle)
+        del handle
+        return self._carry_out(CancelSetup.prepare(self._settings, user_id, held, source))
 
-    def verify(self, user_id: str, code: str, *, source: str | None = None) -> Verification:
+    # --- the second step of a login ----------------------------------------------------------------------------------
+
+    def verify(self, user_id: str, code: str, *, browser: str | None = None, source: str | None = None) -> Verification:
         """Check and spend a TOTP code, after the password.
 
         Raises `InvalidCode`, `MalformedCode`, `CodeReused`, `Throttled`, `NotEnrolled`, or `ReenrolmentRequired` while
         only a recovery code serves. RFC 6238 §4 and §5.2, NIST SP 800-63B-4 §3.1.4.2 and §3.2.2.
         """
-        hidden = Hidden(code)
-        del code
-        return self._carry_out(self._core.verify(user_id, hidden, source))
+        hidden, token = Hidden(code), None if browser is None else Hidden(browser)
+        del code, browser
+        return self._carry_out(Verify.prepare(self._settings, user_id, hidden, token, source))
 
-    def redeem_recovery_code(self, user_id: str, code: str, *, source: str | None = None) -> Verification:
+    def redeem_recovery_code(
+        self, user_id: str, code: str, *, browser: str | None = None, source: str | None = None
+    ) -> Verification:
         """Check and spend a recovery code, after the password. Takes one slow hash, hit or miss.
 
         Raises `InvalidCode`, `MalformedCode`, `CodeReused`, `Throttled`, `NotEnrolled`, or `RecoveryCodesExhausted` if
         none is left or the set is blocked. NIST SP 800-63B-4 §3.1.2.2 and §4.2.1.1.
         """
-        hidden = Hidden(code)
-        del code
-        return self._carry_out(self._core.redeem_recovery_code(user_id, hidden, source))
+        hidden, token = Hidden(code), None if browser is None else Hidden(browser)
+        del code, browser
+        return self._carry_out(RedeemRecoveryCode.prepare(self._settings, user_id, hidden, token, source))
 
-    def reset_recovery_codes(self, user_id: str, *, proof: Proof, source: str | None = None) -> RecoveryCodes:
+    def authenticate(
+        self, user_id: str, code: str, *, browser: str | None = None, source: str | None = None
+    ) -> Verification:
+        """Check and spend either kind of code, for the page with one field: a recovery code is always longer.
+
+        Raises what `verify` or `redeem_recovery_code` raises.
+        """
+        hidden, token = Hidden(code), None if browser is None else Hidden(browser)
+        del code, browser
+        return self._carry_out(Authenticate.prepare(self._settings, user_id, hidden, token, source))
+
+    def browser_token(self, user_id: str, *, generation: str) -> str:
+        """Return a token that makes a browser known to this user. Keep it in a cookie of that browser, for 400 days.
+
+        `generation` is that of the `Verification` or `RecoveryCodes` that the browser has just received: with a new
+        generation the token is worth nothing.
+        """
+        return self._settings.browser_token(user_id, generation)
+
+    # --- changes -----------------------------------------------------------------------------------------------------
+
+    def reset_recovery_codes(
+        self, user_id: str, *, proof: Proof, browser: str | None = None, source: str | None = None
+    ) -> RecoveryCodes:
         """Issue a new set of recovery codes; the old set is dead from this instant on.
 
-        Raises what the proof can raise (see `begin_setup`), or `NotEnrolled`. NIST SP 800-63B-4 §4.2.1.1.
+        Raises what the proof can raise (see `begin_setup`), `NotEnrolled`, or `ReenrolmentRequired` where the old codes
+        are the owner's only way in: there the next step is `begin_setup`. NIST SP 800-63B-4 §4.2.1.1.
         """
-        known = recognised(proof)
-        del proof
-        return self._carry_out(self._core.reset_recovery_codes(user_id, known, source))
+        known, token = recognised(proof), None if browser is None else Hidden(browser)
+        del proof, browser
+        return self._carry_out(ResetRecoveryCodes.prepare(self._settings, user_id, known, token, source))
 
     def reset_authenticator(
         self,
@@ -143,93 +211,163 @@ class TwoFactor:
         account_name: str,
         issuer: str | None = None,
         proof: Proof,
+        browser: str | None = None,
         source: str | None = None,
     ) -> Setup:
         """Kill the authenticator now, for a lost or stolen phone, and begin to set up a new one.
 
         The account stays protected: recovery codes work until the new app is confirmed, which issues a new set.
 
-        Raises what the proof can raise (see `begin_setup`), `NotEnrolled`, or `RecoveryCodesExhausted` if no recovery
-        code would be left (reset those first), since a closed tab would then lock the user out; `Vouched` overrides
-        that. NIST SP 800-63B-4 §4.3 and §4.5.
+        Raises what the proof can raise (see `begin_setup`), `NotEnrolled`, or `RecoveryCodesExhausted` if the owner is
+        not known to hold a recovery code that still works then (reset those first), since a closed tab would lock the
+        owner out; `Vouched` overrides that. NIST SP 800-63B-4 §4.3 and §4.5.
         """
-        known = recognised(proof)
-        del proof
-        return self._carry_out(self._core.reset_authenticator(user_id, account_name, issuer, known, source))
+        known, token = recognised(proof), None if browser is None else Hidden(browser)
+        del proof, browser
+        operation = ResetAuthenticator.prepare(self._settings, user_id, account_name, issuer, known, token, source)
+        return self._carry_out(operation)
 
-    def disable(self, user_id: str, *, proof: Proof, source: str | None = None) -> None:
-        """Turn the second factor off: secret, codes and counters are erased; a new generation ends old sessions.
+    def disable(
+        self, user_id: str, *, proof: Proof, browser: str | None = None, source: str | None = None
+    ) -> str | None:
+        """Turn the second factor off: secret, codes and counters are erased. Returns the new generation.
+
+        The new generation ends old sessions. Where there was no second factor, the old generation is returned, which is
+        `None` for a user who never had one.
 
         Raises what the proof can raise (see `begin_setup`).
         """
-        known = recognised(proof)
-        del proof
-        return self._carry_out(self._core.disable(user_id, known, source))
+        known, token = recognised(proof), None if browser is None else Hidden(browser)
+        del proof, browser
+        return self._carry_out(Disable.prepare(self._settings, user_id, known, token, source))
 
-    def forget(self, user_id: str, *, proof: Proof, source: str | None = None) -> None:
-        """Erase the record and the trail of an account that is deleted.
+    def forget(self, user_id: str, *, proof: Proof, browser: str | None = None, source: str | None = None) -> None:
+        """Erase the record and the audit trail of an account that is deleted.
 
         Raises what the proof can raise (see `begin_setup`).
         """
-        known = recognised(proof)
-        del proof
-        return self._carry_out(self._core.forget(user_id, known, source))
+        known, token = recognised(proof), None if browser is None else Hidden(browser)
+        del proof, browser
+        return self._carry_out(Forget.prepare(self._settings, user_id, known, token, source))
 
-    def status(self, user_id: str) -> Status:
-        """Return where the account stands; changes nothing."""
-        return self._carry_out(self._core.status(user_id))
+    # --- what the host says ------------------------------------------------------------------------------------------
+
+    def acknowledge_recovery_codes(
+        self, user_id: str, *, generation: str | None = None, source: str | None = None
+    ) -> None:
+        """Remember that the user has saved the recovery codes; until then `Status` says that they have not.
+
+        With the `generation` of the `RecoveryCodes` that the page showed, a set that was made meanwhile is not
+        acknowledged by mistake.
+
+        Raises `NotEnrolled`.
+        """
+        return self._carry_out(AcknowledgeRecoveryCodes.prepare(self._settings, user_id, generation, source))
+
+    def password_changed(self, user_id: str, *, source: str | None = None) -> str:
+        """Say that the user's password was changed or reset. Returns the new generation.
+
+        Waits end, so that the owner gets in at once, and strangers may try again ten times. Browsers are not known any
+        more, and the new generation ends old sessions: whoever knew the old password is out.
+        """
+        return self._carry_out(PasswordChanged.prepare(self._settings, user_id, source))
+
+    def end_sessions(self, user_id: str, *, source: str | None = None) -> str:
+        """End all sessions of a user, and make all browsers unknown. Returns the new generation. ASVS 5.0 7.4.3."""
+        return self._carry_out(EndSessions.prepare(self._settings, user_id, source))
+
+    # --- what changes nothing ----------------------------------------------------------------------------------------
+
+    def status(self, user_id: str, *, browser: str | None = None) -> Status:
+        """Return where the account stands, with the waits of this browser; changes nothing."""
+        token = None if browser is None else Hidden(browser)
+        del browser
+        return self._carry_out(GetStatus.prepare(self._settings, user_id, token))
+
+    def events(self, user_id: str, *, limit: int = 100) -> tuple[Event, ...]:
+        """Return the user's latest events from the store's audit trail, the newest first.
+
+        Raises `TypeError` where the store keeps no audit trail.
+        """
+        arguments.check_user_id(user_id)
+        return parts.newest_first(parts.trail_of(self._store).events(user_id), limit)
 
     def reseal(self, user_id: str) -> bool:
         """Encrypt the record under the primary key; return whether that was necessary. ASVS 5.0 11.2.2."""
-        return self._carry_out(self._core.reseal(user_id))
+        return self._carry_out(Reseal.prepare(self._settings, user_id))
 
-    def _carry_out(self, run: Run[T]) -> T:
-        place = Place(self._turns, run.user_id)
+    # --- the loop: asynchronous.py has the same one, line by line ----------------------------------------------------
+    # A generator that both faces drive was tried. It took 42 lines more and hid the way of a call.
+
+    def _carry_out(self, operation: Operation[T]) -> T:
+        attempt = self._settings.attempt(operation)
+        conflicts = Position(self._conflicts, attempt.user_id)
+        slow_work = Position(self._slow_work, attempt.user_id)
         try:
-            if self._turns.contended(run.user_id) and place.join():
-                place.wait()
-            for _ in range(ROUNDS):
-                turn = run.next(self._store.load(run.user_id))
-                if turn.change is not None and not self._swap(run, turn.change):
-                    # The "no" may be a lost reply: of that a record tells for as long as few others have written.
-                    if place.join() and not self._landed(run):
-                        place.wait()
+            try:
+                step = self._last_step(attempt, conflicts, slow_work)
+            finally:
+                # Before the listener is told: it may call for the same user.
+                conflicts.leave()
+                slow_work.leave()
+        except Exception as problem:
+            self._tell([*worth_telling(attempt.events), operation.failed(problem)])
+            raise
+        except BaseException:
+            log_interruption(operation)
+            raise
+        self._tell(worth_telling(attempt.events))
+        return step.result()
+
+    def _last_step(self, attempt: Attempt[T], conflicts: Position, slow_work: Position) -> Step[T]:
+        lost: Exception | None = None
+        lost_replies = 0
+        overtaken = self._conflicts.is_busy(attempt.user_id)
+        for _ in range(ROUNDS):
+            try:
+                stored = self._store.load(attempt.user_id)
+            except Exception as problem:
+                if lost is None:
+                    raise
+                raise OutcomeUnknown from problem
+            step = attempt.next(stored)
+            if lost is not None and not step.confirms:
+                raise OutcomeUnknown from lost
+            if overtaken and not step.confirms and not conflicts.joined and conflicts.join():
+                conflicts.wait()
+                continue  # the record has changed meanwhile
+            if step.decision.job is not None and not slow_work.joined and slow_work.join():
+                if not slow_work.wait():
+                    raise StoreContention
+                continue
+            if step.change is not None:
+                try:
+                    outcome = self._store.swap(attempt.user_id, step.change)
+                except Exception as problem:  # whatever a driver raises when it cannot tell what became of a commit
+                    lost, lost_replies = problem, lost_replies + 1
+                    if lost_replies == LOST_REPLIES:
+                        raise OutcomeUnknown from lost
                     continue
-                place.leave()
-                for event in turn.events:
-                    self._tell(event)
-                if turn.job is None:
-                    return turn.result()
-                run.resume(turn.job.run())
-        finally:
-            place.leave()
+                lost = None
+                if not said(outcome):
+                    overtaken = True
+                    continue
+            attempt.happened(step)
+            if step.decision.job is None:
+                return step
+            conflicts.leave()
+            attempt.resume(step.decision.job.run())
         raise StoreContention
 
-    def _swap(self, run: Run[T], change: Change) -> bool:
-        try:
-            outcome = self._store.swap(run.user_id, change)
-        except Exception as problem:  # whatever a driver raises when it cannot tell what became of a commit
-            lost = problem
-        else:
-            return said(outcome)
-        if self._landed(run):
-            return True
-        raise OutcomeUnknown from lost
-
-    def _landed(self, run: Run[T]) -> bool:
-        try:
-            return run.landed(self._store.load(run.user_id))
-        except Exception:  # the store is still down: what is shown is the failure that came first
-            return False
-
-    def _tell(self, event: Event) -> None:
-        log_event(event)
-        if self._on_event is None:
-            return
-        try:
-            self._on_event(event)
-        except Exception:  # a listener is the host's code, and what it is told of has happened already
-            log_listener_failure(event)
+    def _tell(self, events: Iterable[Event]) -> None:
+        for event in events:
+            log_event(event)
+            if self._on_event is None:
+                continue
+            try:
+                parts.refuse_coroutine(self._on_event(event))
+            except Exception:  # a listener is the host's code, and what it is told of has happened already
+                log_listener_failure(event)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._store!r}, issuer={self._issuer!r})"

@@ -55,10 +55,16 @@ class InvalidCode(TwoFactorError):
     code = "invalid_code"
     message = "the code is not right: enter the app's newest code, or a recovery code of the latest set"
 
-    def __init__(self, retry_at: datetime | None = None) -> None:
+    setup_message: ClassVar[str] = (
+        "the code is not right: enter what the app shows now for the new entry, and set the phone's time to automatic"
+    )
+
+    def __init__(self, retry_at: datetime | None = None, *, in_setup: bool = False) -> None:
         super().__init__(retry_at)
         self.retry_at = retry_at
         """When the next attempt will be looked at (aware UTC), where this failure started a wait."""
+        if in_setup:  # where only the new app's code serves, the message must not speak of recovery codes
+            self.message = self.setup_message  # type: ignore[misc]  # this instance says something else
 
     def __str__(self) -> str:
         return self.message if self.retry_at is None else f"{self.message}, after {_clock_time(self.retry_at)}"
@@ -72,6 +78,7 @@ class MalformedCode(InvalidCode):
         "that does not have the form of a code: an app's code has only digits, a recovery code letters and digits "
         "in groups of four"
     )
+    setup_message = "that does not have the form of a code: enter the digits that the app shows for the new entry"
 
 
 class CodeReused(InvalidCode):
@@ -128,6 +135,10 @@ class RecoveryCodesExhausted(TwoFactorError):
 
     code = "recovery_codes_exhausted"
     message = "no usable recovery code would be left: make a new set with reset_recovery_codes first"
+    unseen_message: ClassVar[str] = (
+        "nobody has said that the recovery codes are saved, and without an authenticator they would be the only way "
+        "in: make a new set with reset_recovery_codes, show it, and call acknowledge_recovery_codes first"
+    )
 
 
 class ProofRequired(TwoFactorError):

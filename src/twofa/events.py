@@ -6,7 +6,6 @@ its own, so that no log line can be forged with it (ASVS 5.0 16.4.1).
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -35,6 +34,12 @@ class EventKind(StrEnum):
     RECOVERY_CODE_USED = "recovery_code_used"
     RECOVERY_CODES_LOW = "recovery_codes_low"
     RECOVERY_CODES_BLOCKED = "recovery_codes_blocked"
+    RECOVERY_CODES_ACKNOWLEDGED = "recovery_codes_acknowledged"
+    """The user said that the codes are saved."""
+    ATTEMPT_COUNTED = "attempt_counted"
+    """A code that takes slow work was counted before it was looked at. Only in the audit trail; its outcome follows."""
+    ATTACK_SUSPECTED = "attack_suspected"
+    """Many wrong codes from unknown browsers: someone may know the password. Once in 30 days for each factor."""
     CODE_ACCEPTED = "code_accepted"
     """A TOTP code, at login or as a proof."""
     CODE_REJECTED = "code_rejected"
@@ -45,6 +50,14 @@ class EventKind(StrEnum):
     """Anything else that was asked for in vain (`reason` is the error's code)."""
     RECORD_REFUSED = "record_refused"
     """The stored record could not be trusted (`reason` is the error's code): worth an alarm."""
+    OUTCOME_UNKNOWN = "outcome_unknown"
+    """The store failed in the middle of a change, which may have happened (`reason` is the exception's type)."""
+    STORE_CONTENTION = "store_contention"
+    """Others kept changing the record; nothing happened."""
+    STORE_FAILED = "store_failed"
+    """The store raised before anything was written (`reason` is the exception's type)."""
+    PASSWORD_CHANGED = "password_changed"  # noqa: S105  # no password, but that one was changed
+    SESSIONS_ENDED = "sessions_ended"
     DISABLED = "disabled"
     FORGOTTEN = "forgotten"
     UNKNOWN = "unknown"
@@ -75,6 +88,14 @@ _OWASP = {
     EventKind.THROTTLED: "excess_rate_limit_exceeded",
     EventKind.REFUSED: "sequence_fail",
     EventKind.RECORD_REFUSED: "crypt_decrypt_fail",
+    EventKind.RECOVERY_CODES_ACKNOWLEDGED: "user_updated",
+    EventKind.ATTEMPT_COUNTED: "authn_login_fail",
+    EventKind.ATTACK_SUSPECTED: "authn_login_fail_max",
+    EventKind.OUTCOME_UNKNOWN: "sys_crash",
+    EventKind.STORE_CONTENTION: "excess_rate_limit_exceeded",
+    EventKind.STORE_FAILED: "sys_crash",
+    EventKind.PASSWORD_CHANGED: "authn_password_change",
+    EventKind.SESSIONS_ENDED: "session_expired",
     EventKind.DISABLED: "authn_token_revoked",
     EventKind.FORGOTTEN: "user_deleted",
     EventKind.UNKNOWN: "user_updated",
@@ -106,41 +127,3 @@ class Event:
 
 def _revive(kind: str, user_id: str, at: datetime, source: str | None, detail: dict[str, Plain]) -> Event:
     return Event(EventKind(kind), user_id, at, source=source, detail=detail)
-
-
-_WARNINGS = frozenset(
-    {
-        EventKind.AUTHENTICATOR_BLOCKED,
-        EventKind.CODE_REJECTED,
-        EventKind.CODE_REUSED,
-        EventKind.RECORD_REFUSED,
-        EventKind.RECOVERY_CODES_BLOCKED,
-        EventKind.THROTTLED,
-    }
-)
-
-
-_logger = logging.getLogger("twofa")
-_logger.addHandler(logging.NullHandler())
-
-
-def log_event(event: Event) -> None:
-    """Log an event to the logger `twofa`: as a warning where someone may be guessing or was vouched for."""
-    alarming = event.kind in _WARNINGS or event.detail.get("proof") == "vouched"
-    level = logging.WARNING if alarming else logging.INFO
-    if _logger.isEnabledFor(level):
-        # %r keeps line breaks in hostile text from forging a line (ASVS 5.0 16.4.1).
-        _logger.log(
-            level,
-            "%s user=%r source=%r %r",
-            event.kind.value,
-            event.user_id,
-            event.source,
-            dict(event.detail),
-            extra={"twofa_event": event},
-        )
-
-
-def log_listener_failure(event: Event) -> None:
-    """Log the exception of a listener: it never changes the outcome of what it was told."""
-    _logger.exception("the listener failed on %s of user %r", event.kind.value, event.user_id)

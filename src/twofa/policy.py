@@ -105,7 +105,12 @@ class Throttle:
     longest_wait: int = 3600
     """Seconds that no wait exceeds."""
     block_after: int = 100
-    """Wrong codes, in a row or within 30 days, after which the authenticator (or the set) is blocked for good."""
+    """Consecutive wrong codes after which the authenticator (or the set) is blocked for good.
+
+    Strangers are refused long before: from four fifths of this number, in a row or within 30 days.
+    """
+    longest_recovery_wait: int = 86_400
+    """Seconds that a wait for a recovery code does not exceed, in a browser that the owner has not used before."""
 
     def __post_init__(self) -> None:
         clause = "NIST SP 800-63B-4 §3.2.2"
@@ -113,6 +118,7 @@ class Throttle:
         _whole("free_failures", self.free_failures, 0, 4, clause)
         _whole("first_wait", self.first_wait, 30, 3600, clause)
         _whole("longest_wait", self.longest_wait, self.first_wait, 86_400)
+        _whole("longest_recovery_wait", self.longest_recovery_wait, self.first_wait, 86_400)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +148,8 @@ class Policy:
     """How codes of less than 112 bits are hashed. Longer ones get a salted SHA-256: their length alone decides."""
     throttle: Throttle = Throttle()
     """How wrong codes slow down the next ones, and when they block for good."""
+    hash_threads: int | None = None
+    """Threads of this process that hash at once. `None` finds out what the container has processors and memory for."""
 
     def __post_init__(self) -> None:
         if self.algorithm not in ALGORITHMS:
@@ -159,6 +167,8 @@ class Policy:
             "NIST SP 800-63B-4 §4.2.1.1: at least 64 bits beside the slot",
         )
         _instance("hashing", self.hashing, (Argon2id, Scrypt))
+        if self.hash_threads is not None:
+            _whole("hash_threads", self.hash_threads, 1, 256)
         _instance("throttle", self.throttle, (Throttle,))
 
     @classmethod

@@ -71,6 +71,8 @@ class Setup:
 class Verification:
     """A second factor was checked and spent. The first one, usually a password, is the host's to check."""
 
+    user_id: str
+    """Whose it is."""
     method: Literal["totp", "recovery_code"]
     at: datetime
     recovery_codes_remaining: int
@@ -96,8 +98,14 @@ class RecoveryCodes(Sequence[str]):
     """
 
     _codes: Hidden[tuple[str, ...]]
+    _token: Hidden[str]
     generation: str
     """The account's new generation."""
+
+    @property
+    def token(self) -> str:
+        """A fresh verification for `ByVerification`: keep it in the session, so that lost codes can be made again."""
+        return self._token.value
 
     @overload
     def __getitem__(self, index: int) -> str: ...
@@ -136,10 +144,14 @@ class Status:
     """When the present authenticator's last code was accepted."""
     recovery_codes_remaining: int
     recovery_codes_issued_at: datetime | None
+    recovery_codes_acknowledged: bool
+    """Whether the user is known to have the codes: said so, or has used one. True where there are none."""
     retry_at: datetime | None
     """When a TOTP code is looked at again; `None` if now."""
     recovery_retry_at: datetime | None
     """When a recovery code is looked at again; `None` if now."""
+    failures: int
+    """Wrong codes of the last 30 days, of both kinds: many of them mean that someone may know the password."""
     generation: str | None
     algorithm: Algorithm | None
     digits: int | None

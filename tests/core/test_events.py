@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import logging
 import pickle
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
-from support import ACCOUNT, FAST, USER, World
+from support import ACCOUNT, FAST, KEY, USER, World
 
 from twofa import (
+    AsyncTwoFactor,
     ByCode,
     ByRecoveryCode,
     ByVerification,
@@ -25,13 +29,14 @@ from twofa import (
     Throttle,
     Vouched,
 )
-from twofa.errors import InvalidCode, TwoFactorError
-from twofa.events import log_event, log_listener_failure
+from twofa._engine.listening import log_event, log_listener_failure
+from twofa.errors import InvalidCode, RecoveryCodesExhausted, TwoFactorError
+from twofa.stores import MemoryStore, ThreadedStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-    from twofa import Setup
+    from twofa import Setup, TwoFactor
     from twofa.proofs import Proof
 
 NOON = datetime(2027, 1, 15, 12, tzinfo=UTC)
@@ -40,7 +45,9 @@ CAROL = Vouched(by="support:carol", reason="identity checked, ticket 4711")
 OWASP_VOCABULARY = {
     # of the OWASP Logging Vocabulary Cheat Sheet, those that fit a second factor
     "authn_login_fail",
+    "authn_login_fail_max",
     "authn_login_lock",
+    "authn_password_change",
     "authn_login_success",
     "authn_token_created",
     "authn_token_expired",
@@ -50,10 +57,16 @@ OWASP_VOCABULARY = {
     "excess_rate_limit_exceeded",
     "input_validation_fail",
     "sequence_fail",
+    "session_expired",
+    "sys_crash",
     "user_deleted",
     "user_updated",
 }
 ALARMING = {
+    EventKind.ATTACK_SUSPECTED,
+    EventKind.OUTCOME_UNKNOWN,
+    EventKind.STORE_CONTENTION,
+    EventKind.STORE_FAILED,
     EventKind.AUTHENTICATOR_BLOCKED,
     EventKind.CODE_REJECTED,
     EventKind.CODE_REUSED,
@@ -83,7 +96,7 @@ def test_every_kind_has_an_owasp_name(kind: EventKind) -> None:
 def test_kinds_are_stable_words() -> None:
     """A kind is its own lower-case name as a string, which stores and hosts rely on."""
     assert all(kind.name.lower() == kind.value == str(kind) for kind in EventKind)
-    assert 21 == len(EventKind)
+    assert 29 == len(EventKind)
 
 
 def test_events_are_compared_and_hashed_by_content() -> None:
@@ -222,7 +235,7 @@ def test_a_listener_never_changes_the_outcome(kind: str, caplog: pytest.LogCaptu
         world.face.verify(USER, phone.wrong_code())
     assert "invalid_code" == refusal.value.code
     failures = [record for record in caplog.records if record.levelno == logging.ERROR]
-    assert 5 == len(failures)
+    assert 6 == len(failures)
     assert all("the mail server is down" in str(record.exc_info) for record in failures)
 
 
@@ -234,9 +247,12 @@ def test_without_a_listener_events_are_only_logged(kind: str, caplog: pytest.Log
     with caplog.at_level(logging.INFO, "twofa"):
         world.enrol()
 
-    assert ["setup_begun", "authenticator_confirmed", "recovery_codes_issued"] == [
-        record.__dict__["twofa_event"].kind for record in caplog.records
-    ]
+    assert [
+        "setup_begun",
+        "authenticator_confirmed",
+        "recovery_codes_issued",
+        "recovery_codes_acknowledged",
+    ] == [record.__dict__["twofa_event"].kind for record in caplog.records]
 
 
 def test_a_coroutine_function_may_listen() -> None:
@@ -256,14 +272,26 @@ def test_a_coroutine_function_may_listen() -> None:
 # --- which events each call leaves ---------------------------------------------------------------------------------
 
 
+class InAKnownBrowser:
+    """A face whose every attempt comes from a browser that the owner has used before."""
+
+    def __init__(self, face: TwoFactor, browser: str) -> None:
+        self._face, self._browser = face, browser
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._face, name)
+        takes_codes = {"verify", "redeem_recovery_code", "reset_recovery_codes", "reset_authenticator", "disable"}
+        return partial(method, browser=self._browser) if name in takes_codes else method
+
+
 class Scene:
     """An enrolled user of a face that blocks early, and what may happen before the call that is looked at."""
 
     def __init__(self, kind: str) -> None:
         self.world = World(kind)
         self.world.face = self.world.new_face(Policy(recovery_code_length=24, throttle=Throttle(block_after=7)))
-        self.face = self.world.face
         self.phone, self.codes = self.world.enrol()
+        self.face: Any = InAKnownBrowser(self.world.face, self.world.browser())
         self.setup: Setup | None = None
 
     def wait(self, seconds: int) -> Scene:
@@ -302,13 +330,34 @@ class Scene:
 
     def show(self) -> object:
         assert self.setup is not None
-        return self.world.begin(handle=self.setup.handle)
+        return self.world.resume(self.setup)
 
     def reset_codes(self, proof: Proof) -> object:
         return self.face.reset_recovery_codes(USER, proof=proof)
 
     def reset_app(self) -> object:
         return self.face.reset_authenticator(USER, account_name=ACCOUNT, proof=ByCode(self.phone.code()))
+
+    def strangers(self, times: int) -> Scene:
+        for _ in range(times):
+            with pytest.raises(InvalidCode):
+                self.world.face.verify(USER, self.phone.wrong_code())
+        return self
+
+    def fail(self, how: str) -> Scene:
+        def swap(_user_id: str, _change: Change) -> bool:
+            if how == "no":
+                return False
+            raise ConnectionError("the database is gone")
+
+        def load(_user_id: str) -> Stored | None:
+            raise ConnectionError("the database is gone")
+
+        store: Any = self.world.store
+        store.swap = swap
+        if how == "load":
+            store.load = load
+        return self
 
     def damage(self) -> Scene:
         stored = self.world.record()
@@ -369,7 +418,7 @@ BRANCHES: dict[str, tuple[list[str], Act, Act]] = {
         lambda s: s.face.redeem_recovery_code(USER, s.codes[0]),
     ),
     "last wrong recovery code": (
-        ["code_rejected", "recovery_codes_blocked"],
+        ["recovery_codes_blocked", "code_rejected"],
         lambda s: s.wrong_recovery(5).wait(30).wrong_recovery(1).wait(60),
         lambda s: s.face.redeem_recovery_code(USER, "0" * 24),
     ),
@@ -422,6 +471,35 @@ BRANCHES: dict[str, tuple[list[str], Act, Act]] = {
         lambda s: s.world.begin("new"),
         lambda s: s.face.disable("new", proof=CAROL),
     ),
+    "twentieth wrong code of strangers": (
+        ["code_rejected", "attack_suspected"],
+        lambda s: s.strangers(2),
+        lambda s: s.world.face.verify(USER, s.phone.wrong_code()),
+    ),
+    "strangers refused": (
+        ["throttled"],
+        lambda s: s.strangers(5),
+        lambda s: s.world.face.verify(USER, s.phone.code()),
+    ),
+    "codes acknowledged": (
+        ["recovery_codes_acknowledged"],
+        lambda s: s.reset_codes(CAROL),
+        lambda s: s.face.acknowledge_recovery_codes(USER),
+    ),
+    "codes acknowledged again": ([], _nothing, lambda s: s.face.acknowledge_recovery_codes(USER)),
+    "password changed": (["password_changed"], _nothing, lambda s: s.face.password_changed(USER)),
+    "sessions ended": (["sessions_ended"], _nothing, lambda s: s.face.end_sessions("nobody")),
+    "a store that is down": (["store_failed"], lambda s: s.fail("load"), lambda s: s.face.status(USER)),
+    "a swap that fails": (
+        ["outcome_unknown"],
+        lambda s: s.fail("swap"),
+        lambda s: s.face.verify(USER, s.phone.code()),
+    ),
+    "a record that keeps changing": (
+        ["store_contention"],
+        lambda s: s.fail("no"),
+        lambda s: s.face.verify(USER, s.phone.code()),
+    ),
     "forget": (["forgotten"], _nothing, lambda s: s.face.forget(USER, proof=CAROL)),
     "status": ([], _nothing, lambda s: s.face.status(USER)),
     "reseal": ([], _nothing, lambda s: s.face.reseal(USER)),
@@ -438,8 +516,8 @@ def test_every_branch_leaves_its_events(branch: str, kind: str) -> None:
     before, reason = len(scene.world.events), ""
     try:
         call(scene)
-    except TwoFactorError as refusal:
-        reason = refusal.code
+    except (TwoFactorError, ConnectionError) as refusal:
+        reason = getattr(refusal, "code", "")
     events = scene.world.events[before:]
 
     assert expected == [str(event.kind) for event in events]
@@ -450,8 +528,12 @@ def test_every_branch_leaves_its_events(branch: str, kind: str) -> None:
 
 
 def test_the_branches_cover_every_kind() -> None:
-    """Every kind of event is left by some branch, but for the one that stands for kinds of newer versions."""
-    assert set(EventKind) - {EventKind.UNKNOWN} == {kind for expected, _, _ in BRANCHES.values() for kind in expected}
+    """Every kind of event is left by some branch, but for two.
+
+    One stands for kinds of newer versions. The other is for the audit trail alone: see below.
+    """
+    told = {kind for expected, _, _ in BRANCHES.values() for kind in expected}
+    assert set(EventKind) - {EventKind.UNKNOWN, EventKind.ATTEMPT_COUNTED} == told
 
 
 @pytest.mark.parametrize(
@@ -484,3 +566,231 @@ def test_an_unreadable_record_is_told_of() -> None:
 
     assert "unknown_key" == refusal.value.code
     assert {"operation": "verify", "reason": "unknown_key"} == world.events[-1].detail
+
+
+# --- what the audit trail has ----------------------------------------------------------------------------------------
+
+
+def _trail(store: Any) -> list[str]:
+    return [str(event.kind) for event in store.events(USER)]
+
+
+def test_a_counted_attempt_is_on_record_before_it_is_looked_at() -> None:
+    """P2: the write that counts a slow attempt carries its event; the listener hears of the outcome alone."""
+    store = MemoryStore()
+    world = World("blocking", store=store)
+    world.enrol()
+    with pytest.raises(InvalidCode):
+        world.face.redeem_recovery_code(USER, "0" * 24)
+
+    assert ["attempt_counted", "code_rejected"] == _trail(store)[-2:]
+    assert ["code_rejected"] == world.kinds()[-1:]
+    detail = {"operation": "redeem_recovery_code", "method": "recovery_code", "failures": 1}
+    assert detail == store.events(USER)[-2].detail
+
+
+def test_an_attempt_whose_caller_goes_away_blocks_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A caller that leaves during each hash uses up the attempts, leaves an event for each, and blocks the set."""
+    store = MemoryStore()
+    world = World("blocking", store=store, policy=replace(FAST, throttle=Throttle(block_after=7)))
+    _, codes = world.enrol()
+    browser = world.browser()
+
+    def gone(_job: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("twofa._engine.hashing.Job.run", gone)
+        for _ in range(7):
+            until = world.face.status(USER, browser=browser).recovery_retry_at
+            world.clock.now = int(until.timestamp()) if until else world.clock.now
+            with pytest.raises(KeyboardInterrupt):
+                world.face.redeem_recovery_code(USER, codes[0], browser=browser)
+
+    assert 0 == world.face.status(USER).recovery_codes_remaining
+    with pytest.raises(RecoveryCodesExhausted):
+        world.face.redeem_recovery_code(USER, codes[0], browser=browser)
+    assert [*["attempt_counted"] * 7, "recovery_codes_blocked"] == _trail(store)[-8:]
+
+
+def test_the_hundredth_attempt_that_is_right_lets_the_owner_in() -> None:
+    """The last attempt before the block is looked at, and a right code takes its count back."""
+    world = World("blocking", policy=replace(FAST, throttle=Throttle(block_after=3)))
+    _, codes = world.enrol()
+    browser = world.browser()
+    for _ in range(2):
+        with pytest.raises(InvalidCode):
+            world.face.redeem_recovery_code(USER, "0" * 24, browser=browser)
+
+    assert 9 == world.face.redeem_recovery_code(USER, codes[1], browser=browser).recovery_codes_remaining
+    assert 8 == world.face.redeem_recovery_code(USER, codes[2], browser=browser).recovery_codes_remaining
+
+
+def test_events_are_read_newest_first(world: World) -> None:
+    """A page shows the latest ones, from the store's own audit trail."""
+    phone, _ = world.enrol()
+    world.login(phone)
+
+    events = world.face.events(USER, limit=2)
+
+    assert ["code_accepted", "recovery_codes_acknowledged"] == [str(event.kind) for event in events]
+    assert 5 == len(world.face.events(USER))
+    assert () == world.face.events(USER, limit=0) == world.face.events("nobody")
+
+
+def test_a_store_without_a_trail_says_so() -> None:
+    """`events` needs a store that keeps them."""
+
+    class Bare:
+        load = swap = staticmethod(lambda *_arguments: None)
+
+    face = World("blocking", store=Bare()).face  # type: ignore[arg-type]  # no trail is the point
+    with pytest.raises(TypeError, match="keeps no audit trail"):
+        face.events(USER)
+
+
+# --- nothing that the host's code does changes an outcome ------------------------------------------------------------
+
+
+class Broken(logging.Handler):
+    """A handler whose database is gone."""
+
+    def emit(self, _record: logging.LogRecord) -> None:
+        raise RuntimeError("the log server is down")
+
+
+@pytest.fixture
+def broken_log() -> Iterator[None]:
+    """A logger that raises, as a handler or a filter of the host's may."""
+    logger, handler = logging.getLogger("twofa"), Broken()
+    logger.addHandler(handler)
+    logger.addFilter(handler.emit)
+    level = logger.level
+    logger.setLevel(logging.INFO)
+    yield
+    logger.setLevel(level)
+    logger.removeFilter(handler.emit)
+    logger.removeHandler(handler)
+
+
+@pytest.mark.usefixtures("broken_log")
+def test_a_log_that_raises_changes_no_outcome(world: World) -> None:
+    """A right code is accepted, the codes are shown, and the listener hears of it all the same."""
+    phone, codes = world.enrol()
+
+    assert 10 == len(codes)
+    assert "totp" == world.login(phone).method
+    assert ["setup_begun", "authenticator_confirmed", "recovery_codes_issued", "code_accepted"] == world.kinds()
+
+
+@pytest.mark.usefixtures("broken_log")
+def test_a_log_that_raises_about_a_listener_changes_no_outcome(world: World) -> None:
+    """Neither does one that fails when a listener's failure is to be logged."""
+
+    def broken(_event: Event) -> None:
+        raise RuntimeError("the mail server is down")
+
+    world.face = world.new_face(on_event=broken)
+
+    assert "totp" == world.login(world.enrol()[0]).method
+
+
+def test_a_listener_that_is_cancelled_changes_no_outcome(caplog: pytest.LogCaptureFixture) -> None:
+    """On the async face a listener may await what was cancelled; the call was not."""
+
+    async def listener(_event: Event) -> None:
+        task = asyncio.ensure_future(asyncio.sleep(60))
+        task.cancel()
+        await task
+
+    world = World("awaiting")
+    world.face = world.new_face(on_event=listener)
+
+    assert "totp" == world.login(world.enrol()[0]).method
+    assert "the listener failed" in caplog.text
+
+
+def test_a_call_that_is_cancelled_in_its_listener_ends() -> None:
+    """What the listener was told has happened, and whoever cancelled the call gets its way."""
+    begun = asyncio.Event()
+
+    async def listener(_event: Event) -> None:
+        begun.set()
+        await asyncio.sleep(60)
+
+    async def scene() -> None:
+        options: Any = {"keys": KeyRing(KEY), "issuer": "Example", "policy": FAST, "on_event": listener}
+        face = AsyncTwoFactor(ThreadedStore(MemoryStore()), **options)
+        task = asyncio.ensure_future(face.begin_setup(USER, account_name=ACCOUNT))
+        await begun.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert "pending" == (await face.status(USER)).state
+
+    asyncio.run(scene())
+
+
+async def _listen(_event: Event) -> None:
+    """A coroutine function."""
+
+
+class Listener:
+    """An object that is called like a coroutine function."""
+
+    async def __call__(self, event: Event) -> None:
+        await _listen(event)
+
+
+@pytest.mark.parametrize("listener", [_listen, partial(_listen), Listener()])
+def test_the_blocking_face_refuses_a_listener_that_nobody_would_await(listener: Any) -> None:
+    """In whatever guise a coroutine function comes."""
+    with pytest.raises(TypeError, match="needs AsyncTwoFactor"):
+        World("blocking").new_face(on_event=listener)
+
+
+def test_a_coroutine_that_a_listener_returns_is_no_secret(caplog: pytest.LogCaptureFixture) -> None:
+    """What cannot be told from a function beforehand is logged as the listener's failure."""
+    world = World("blocking")
+    world.face = world.new_face(on_event=lambda event: world.events.append(event) or _listen(event))
+
+    assert "totp" == world.login(world.enrol()[0]).method
+    assert "only AsyncTwoFactor awaits" in caplog.text
+
+
+def test_a_listener_may_call_for_the_same_user(world: World) -> None:
+    """A call leaves every queue before it tells anybody, so a listener waits for nobody."""
+    seen: list[str] = []
+
+    def listener(event: Event) -> None:
+        if event.kind is EventKind.RECOVERY_CODE_USED and not seen:
+            seen.append(str(event.kind))
+            blocking = World("blocking", store=world.store)
+            blocking.clock = world.clock
+            blocking.new_face().redeem_recovery_code(USER, codes[1])
+
+    world.face = world.new_face(on_event=listener)
+    _, codes = world.enrol()
+
+    assert 9 == world.face.redeem_recovery_code(USER, codes[0]).recovery_codes_remaining
+    assert 8 == world.face.status(USER).recovery_codes_remaining
+
+
+# --- a call that is cut short ----------------------------------------------------------------------------------------
+
+
+def test_an_interrupted_call_leaves_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    """Nobody is left to be told its outcome, so the log says that it was interrupted."""
+    world = World("blocking")
+    store: Any = world.store
+
+    def interrupted(_user_id: str) -> Stored | None:
+        raise KeyboardInterrupt
+
+    store.load = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        world.face.verify(USER, "123456", source="192.0.2.1")
+
+    [line] = caplog.records
+    assert "verify of user='user-42' source='192.0.2.1' was interrupted" in line.getMessage()
+    assert [] == world.events

@@ -265,7 +265,7 @@ def test_the_issuer_can_be_another_one_for_once(method: str, world: World) -> No
 def test_a_reloaded_page_may_name_the_account_anew(world: World) -> None:
     """With a live handle the secret stays, while the label is what is asked for now."""
     first = world.begin()
-    again = world.face.begin_setup(USER, account_name="bob@example.com", issuer="Brand", handle=first.handle)
+    again = world.face.resume_setup(USER, account_name="bob@example.com", issuer="Brand", handle=first.handle)
 
     assert (first.manual_key, first.handle, first.expires_at) == (again.manual_key, again.handle, again.expires_at)
     assert again.uri.startswith("otpauth://totp/Brand:bob@example.com?")
@@ -322,7 +322,7 @@ def test_a_verification_has_its_shape(drift: int, world: World) -> None:
     assert re.fullmatch(TOKEN, verification.token)
     assert codes.generation == verification.generation
     assert repr(verification) == (
-        f"Verification(method='totp', at={verification.at!r}, recovery_codes_remaining=10, step_offset={drift}, "
+        f"Verification(user_id='user-42', method='totp', at={verification.at!r}, recovery_codes_remaining=10, step_offset={drift}, "
         f"failed_before=3, _token=<hidden>, generation={codes.generation!r})"
     )
 
@@ -392,7 +392,8 @@ def _status(**changed: Any) -> Status:
             *("recovery_retry_at", "generation", "algorithm", "digits", "period"),
         ]
     )
-    return Status(**{**nothing, "required": False, "state": "none", "recovery_codes_remaining": 0, **changed})
+    none = {"recovery_codes_remaining": 0, "recovery_codes_acknowledged": True, "failures": 0}
+    return Status(**{**nothing, **none, "required": False, "state": "none", **changed})
 
 
 def test_a_status_has_its_shape_in_every_state(world: World) -> None:
@@ -427,12 +428,18 @@ def test_a_status_has_its_shape_in_every_state(world: World) -> None:
 
     _fail(world, phone, 5)
     _fail(world, None, 5)
-    active |= {"retry_at": _at(world, 30), "recovery_retry_at": _at(world, 30)}
+    active |= {"retry_at": _at(world, 30), "recovery_retry_at": _at(world, 30), "failures": 10}
     assert _status(**active) == world.face.status(USER)
 
     reset = world.face.reset_authenticator(USER, account_name=ACCOUNT, proof=CAROL)
     gone = dict.fromkeys(["confirmed_at", "last_used_at", "retry_at", "algorithm", "digits", "period"])
-    active |= {**gone, "state": "reenrol", "generation": reset.generation, "setup_expires_at": reset.expires_at}
+    active |= {
+        **gone,
+        "failures": 5,
+        "state": "reenrol",
+        "generation": reset.generation,
+        "setup_expires_at": reset.expires_at,
+    }
     assert _status(**active) == world.face.status(USER)
     world.clock.advance(600)
     active |= {"recovery_retry_at": None, "setup_expires_at": None}
@@ -745,7 +752,12 @@ def test_a_listener_hears_after_the_record_says_so(world: World) -> None:
     world.face = world.new_face(on_event=lambda event: seen.append(f"{event.kind} {reading.status(USER).state}"))
     world.enrol()
 
-    assert ["setup_begun pending", "authenticator_confirmed active", "recovery_codes_issued active"] == seen
+    assert [
+        "setup_begun pending",
+        "authenticator_confirmed active",
+        "recovery_codes_issued active",
+        "recovery_codes_acknowledged active",
+    ] == seen
 
 
 def test_a_failing_listener_changes_no_outcome(world: World, caplog: pytest.LogCaptureFixture) -> None:

@@ -149,7 +149,7 @@ def test_a_setup_that_was_begun_before_a_change_is_confirmed_after_it(old: int, 
     setup = world.begin()
     world.face = world.new_face(fast(digits=new))
 
-    again: Setup = world.begin(handle=setup.handle)
+    again: Setup = world.resume(setup)
     assert setup == again
     phone, _ = world.confirm(again)
 
@@ -202,7 +202,7 @@ def test_a_key_is_rotated_without_anyone_noticing(world: World) -> None:
     stages = [KeyRing(KEY, OTHER_KEY), KeyRing(OTHER_KEY, KEY)]
     for stage, keys in enumerate(stages):
         world.face = world.new_face(keys=keys)
-        assert setup == world.begin(handle=setup.handle)
+        assert setup == world.resume(setup)
         before, events = world.face.status(USER), len(world.events)
         assert (stage == 1) is world.face.reseal(USER)
         assert world.face.reseal(USER) is False
@@ -211,7 +211,7 @@ def test_a_key_is_rotated_without_anyone_noticing(world: World) -> None:
     world.keys = KeyRing(OTHER_KEY)
     world.face = world.new_face(FAST)
 
-    assert setup == world.begin(handle=setup.handle)
+    assert setup == world.resume(setup)
     world.login(phone)
     assert 9 == world.face.redeem_recovery_code(USER, codes[0]).recovery_codes_remaining
     new_phone, new_codes = world.confirm(setup)

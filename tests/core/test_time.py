@@ -219,6 +219,8 @@ def test_nothing_outlives_its_ten_minutes_by_a_clock_that_moved_back(world: Worl
 @pytest.mark.parametrize("back", [61, HOUR, DAY])
 def test_a_clock_moved_back_stretches_no_wait(back: int, failures: int, length: int, method: str, world: World) -> None:
     """A wait is at most its own length from now: written anew at the first attempt, once, and then it passes."""
+    if method == "recovery_code" and length == HOUR:
+        length = 3840  # a stranger's waits for recovery codes go on doubling, up to a day
     attempt = _start_a_wait(world, method, failures)
     store = world.store
     assert isinstance(store, CountingStore)
@@ -353,7 +355,7 @@ def test_a_clock_that_fails_closes_everything(failure: str, world: World) -> Non
     reads = store.loads
     face = world.new_face(clock=clock)
     calls: list[Callable[[], object]] = [
-        lambda: face.begin_setup(USER, account_name=ACCOUNT, handle=setup.handle),
+        lambda: face.resume_setup(USER, account_name=ACCOUNT, handle=setup.handle),
         lambda: face.confirm_setup(USER, code, handle=setup.handle),
         lambda: face.cancel_setup(USER),
         lambda: face.verify(USER, code),

@@ -52,6 +52,7 @@ def _setup(handle: str = CANARY) -> Setup:
 
 def _verification(failed_before: int = 0) -> Verification:
     return Verification(
+        user_id="user-42",
         method="totp",
         at=NOON,
         recovery_codes_remaining=10,
@@ -64,6 +65,8 @@ def _verification(failed_before: int = 0) -> Verification:
 
 def _status(digits: int = 6) -> Status:
     return Status(
+        recovery_codes_acknowledged=True,
+        failures=0,
         required=True,
         state="active",
         setup_expires_at=None,
@@ -88,8 +91,8 @@ SECRETIVE: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
     "Setup": (_setup, lambda: _setup("other")),
     "Verification": (_verification, lambda: _verification(1)),
     "RecoveryCodes": (
-        lambda: RecoveryCodes(_codes=Hidden((CANARY,)), generation="g"),
-        lambda: RecoveryCodes(_codes=Hidden(("other",)), generation="g"),
+        lambda: RecoveryCodes(_codes=Hidden((CANARY,)), _token=Hidden(CANARY), generation="g"),
+        lambda: RecoveryCodes(_codes=Hidden(("other",)), _token=Hidden("other"), generation="g"),
     ),
 }
 OPEN: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
@@ -183,7 +186,7 @@ def test_the_others_survive_pickling(name: str, protocol: int) -> None:
 def test_a_repr_shows_every_open_field() -> None:
     """The repr of a verification shows all of it but the token."""
     assert (
-        "Verification(method='totp', at=datetime.datetime(2027, 1, 15, 12, 0, tzinfo=datetime.timezone.utc), "
+        "Verification(user_id='user-42', method='totp', at=datetime.datetime(2027, 1, 15, 12, 0, tzinfo=datetime.timezone.utc), "
         "recovery_codes_remaining=10, step_offset=0, failed_before=0, _token=<hidden>, generation='g')"
     ) == repr(_verification())
 
@@ -206,7 +209,7 @@ def test_a_hidden_field_has_a_property(name: str) -> None:
     assert hidden
     for field in hidden:
         assert field.startswith("_")
-        public = tuple(value) if name == "RecoveryCodes" else getattr(value, field[1:])
+        public = tuple(value) if field == "_codes" else getattr(value, field[1:])
         assert getattr(value, field).value == public
 
 
@@ -302,7 +305,7 @@ def test_a_setup_draws_its_own_uri() -> None:
 
 def test_recovery_codes_are_a_sequence_of_strings() -> None:
     """They can be counted, indexed, sliced, searched and walked like a tuple."""
-    codes = RecoveryCodes(_codes=Hidden(("AAAA-1", "BBBB-2", "CCCC-3")), generation="g")
+    codes = RecoveryCodes(_codes=Hidden(("AAAA-1", "BBBB-2", "CCCC-3")), _token=Hidden("t"), generation="g")
 
     assert 3 == len(codes)
     assert "AAAA-1" == codes[0]
@@ -318,7 +321,7 @@ def test_recovery_codes_are_a_sequence_of_strings() -> None:
 
 def test_recovery_codes_print_one_per_line() -> None:
     """`str` gives one code a line, `text` the same as a file that ends with a line break, `repr` none."""
-    codes = RecoveryCodes(_codes=Hidden(("AAAA-1", "BBBB-2")), generation="g")
+    codes = RecoveryCodes(_codes=Hidden(("AAAA-1", "BBBB-2")), _token=Hidden("t"), generation="g")
 
     assert "AAAA-1\nBBBB-2" == str(codes)
     assert "AAAA-1\nBBBB-2\n" == codes.text()

@@ -80,7 +80,7 @@ async def listen_later(event: Event) -> None:
 
 def blocking(face: TwoFactor) -> None:
     """Each method of the blocking face returns a value that says what it is."""
-    setup = face.begin_setup("user-42", account_name="alice", issuer=None, handle=None, proof=None, source="192.0.2.7")
+    setup = face.begin_setup("user-42", account_name="alice", issuer=None, proof=None, browser=None, source="192.0.2.7")
     assert_type(setup, Setup)
     assert_type(face.confirm_setup("user-42", "123456", handle=setup.handle), RecoveryCodes)
     assert_type(face.cancel_setup("user-42"), None)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from interleave import Scene, attempt, shape, state_of, told
-from support import KEY, OTHER_KEY, USER
+from support import FAST, KEY, OTHER_KEY, USER
 
 from twofa import Change, KeyRing, TwoFactor
 from twofa.stores import MemoryStore
@@ -64,11 +65,11 @@ def counted_once(state: State, now: int) -> list[State]:
     """Return what a state is with one attempt counted, at either factor and nothing else changed."""
     states = []
     if state.authenticator:
-        counted = state.authenticator.changed(failures=state.authenticator.failures.counted(now))
-        states.append(state.changed(authenticator=counted))
+        failures = state.authenticator.failures.counted("strangers", FAST.throttle, now)
+        states.append(replace(state, authenticator=replace(state.authenticator, failures=failures)))
     if state.recovery:
-        held = state.recovery.changed(failures=state.recovery.failures.counted(now))
-        states.append(state.changed(recovery=held))
+        failures = state.recovery.failures.counted("strangers", FAST.throttle, now)
+        states.append(replace(state, recovery=replace(state.recovery, failures=failures)))
     return states
 
 
@@ -93,7 +94,8 @@ class Judge:
         state = state_of(stored, self.scene.user_id)
         if self.name == "reseal":
             return "after" if state == self.before and list(trail) == [] else "half-way"
-        if self.name in COUNTED_FIRST and not trail and state in counted_once(self.before, self.scene.clock.now):
+        counted = counted_once(self.before, self.scene.clock.now)
+        if self.name in COUNTED_FIRST and list(map(str, trail)) == ["attempt_counted"] and state in counted:
             return "counted"
         after = state_of(self.after, self.scene.user_id)
         same = (stored is None) == (self.after is None) and shape(after) == shape(state)

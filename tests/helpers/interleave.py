@@ -235,9 +235,9 @@ def shape(state: State) -> tuple[object, ...]:
     return (
         state.name,
         device and (device.last_step, device.last_used_at, device.confirmed_at),
-        held and (sorted(held.spent), held.slots, held.issued_at, held.length),
-        pending and (pending.key is not None, pending.expires_at, pending.wrong_codes),
-        state.token is not None,
+        held and (sorted(held.spent), held.slots, held.issued_at, held.length, held.acknowledged),
+        pending and (pending.totp is not None, pending.expires_at, pending.wrong_codes),
+        state.verification is not None,
         state.generation is not None,
     )
 
@@ -263,9 +263,7 @@ def meaning(outcome: Any, stored: Stored | None, clock: Clock, policy: Policy = 
         worth = "codes serve" if isinstance(redeemed, Verification) else type(redeemed).__name__
         return "RecoveryCodes", worth, outcome.generation == state.generation
     if isinstance(outcome, Setup):
-        again = attempt(
-            lambda: face.begin_setup(USER, account_name=ACCOUNT, handle=outcome.handle, proof=ByRecoveryCode("0" * 24))
-        )
+        again = attempt(lambda: face.resume_setup(USER, account_name=ACCOUNT, handle=outcome.handle))
         return "Setup", isinstance(again, Setup) and again.manual_key == outcome.manual_key
     return (repr(outcome),)
 
@@ -325,7 +323,7 @@ class Scene:
             calls |= {
                 "confirm": lambda face: face.confirm_setup(user, shown, handle=handle),
                 "confirm wrong": lambda face: face.confirm_setup(user, wrong, handle=handle),
-                "same setup": lambda face: face.begin_setup(user, account_name=ACCOUNT, handle=handle, proof=CAROL),
+                "same setup": lambda face: face.resume_setup(user, account_name=ACCOUNT, handle=handle),
             }
         return calls
 
@@ -348,6 +346,9 @@ class Scene:
             "begin by code": lambda face: face.begin_setup(user, **label, proof=by_code),
             "begin by recovery code": lambda face: face.begin_setup(user, **label, proof=by_recovery_code),
             "begin by token": lambda face: face.begin_setup(user, **label, proof=by_token),
+            "password changed": lambda face: face.password_changed(user),
+            "sessions ended": lambda face: face.end_sessions(user),
+            "acknowledge": lambda face: face.acknowledge_recovery_codes(user),
             "new app": lambda face: face.reset_authenticator(user, **label, proof=CAROL),
             "new app by recovery code": lambda face: face.reset_authenticator(
                 user, **label, proof=ByRecoveryCode(second)

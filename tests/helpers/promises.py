@@ -17,7 +17,7 @@ from interleave import shape
 
 from twofa import RecoveryCodes, Setup, Status, Verification
 from twofa._hidden import Hidden
-from twofa._record.recovery import Scheme, read_recovery_code, unpack
+from twofa._record.recovery import Scheme, hash_at, read_recovery_code, salt_at
 from twofa.errors import InvalidCode, NotEnrolled, OutcomeUnknown, StoreContention, TwoFactorError
 
 if TYPE_CHECKING:
@@ -346,5 +346,5 @@ def _is_code(code: str, state: State) -> bool:
     if held is None or read is None or read.value[0] not in held.slots:
         return False
     place = held.slots.index(read.value[0])
-    salt, digest = unpack(held.hashes, place)
-    return place not in dict(held.spent) and Scheme.read(held.scheme).digest(salt, read) == digest
+    digest = Scheme.read(held.scheme).digest(salt_at(held.hashes, place), read)
+    return place not in dict(held.spent) and digest == hash_at(held.hashes, place)

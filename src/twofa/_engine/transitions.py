@@ -1,46 +1,51 @@
-"""The state machine as one table: what each operation meets in each state, and where it leads.
+"""The state machine as one table: what each operation requires in each state, and where it leads.
 
-`decisions` obeys it, the tests walk every cell of it, and the documentation draws it. The few things that a cell cannot say:
+`Operation.decide` obeys every cell, the tests walk through every cell, and the documentation's diagram is drawn from
+this table. What a cell cannot say stands with the operation that decides it:
 
-- `begin_setup` with the handle of a live set-up returns the same secret again, in every state, and changes nothing;
-- `confirm_setup` without a live set-up of that handle is `NoSetup`; an expired one is `SetupExpired`; after ten wrong
-  codes the set-up dies, and an authenticator that it would have replaced is untouched;
-- `redeem_recovery_code`, or such a proof, on an empty or blocked set is `RecoveryCodesExhausted`;
-- in `reenrol` a TOTP code as proof is `ReenrolmentRequired`;
-- `reset_authenticator` that would leave no recovery code is `RecoveryCodesExhausted`, unless it is vouched for;
-- too many wrong TOTP codes lead from `active` to `reenrol`, and a pending replacement lives on.
+- `confirm_setup` and `resume_setup` without a live set-up of that handle are `NoSetup`; an expired one is
+  `SetupExpired`. After ten wrong codes a set-up dies, and an authenticator that it would have replaced is untouched.
+- A recovery code, at login or as a proof, on an empty or blocked set is `RecoveryCodesExhausted`.
+- In `reenrol` a TOTP code as a proof is `ReenrolmentRequired`.
+- What would leave the owner no way back in is `RecoveryCodesExhausted`: see `operations/ways_back.py`.
+- Too many wrong TOTP codes lead from `active` to `reenrol`, and a pending replacement lives on.
 """
 
-from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from __future__ import annotations
 
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, TypeAlias
+
+from twofa._record.state import StateName
 from twofa.errors import NoSetup, NotEnrolled, ReenrolmentRequired, TwoFactorError
-from twofa.results import StateName
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["STATES", "TABLE", "Cell", "Gate"]
+
+__all__ = ["STATES", "TABLE", "Cell", "Requirement"]
 
 
-class Gate(Enum):
-    """What stands between a call and its effect."""
+class Requirement(Enum):
+    """What a call needs before it has its effect."""
 
-    FREE = "free"
-    """Nothing: it is done."""
-    CODE = "code"
-    """The code that is the call's own argument."""
-    PROOF = "proof"
-    """A proof, spent in the same step."""
     NOTHING = "nothing"
+    """It is done at once."""
+    CODE = "code"
+    """The code that is the call's own argument, or the set-up's handle, must be right."""
+    PROOF = "proof"
+    """A proof must be right; it is spent in the same step."""
+    NO_EFFECT = "no effect"
     """There is nothing to do, and that is no error."""
 
 
-class Cell(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Cell:
     """What happens to one operation in one state."""
 
-    gate: Gate | type[TwoFactorError]
-    """What it takes, or the error that it raises."""
+    requires: Requirement | type[TwoFactorError]
+    """What it needs, or the error that it raises."""
     to: StateName
     """The state afterwards."""
 
@@ -49,22 +54,29 @@ Row: TypeAlias = "Mapping[StateName, Cell]"
 
 STATES: tuple[StateName, ...] = ("none", "pending", "active", "reenrol")
 
+_NOTHING, _CODE, _PROOF, _NO_EFFECT = Requirement
 
-def _row(*cells: tuple[Gate | type[TwoFactorError], StateName]) -> Row:
+
+def _row(*cells: tuple[Requirement | type[TwoFactorError], StateName]) -> Row:
     return dict(zip(STATES, (Cell(*cell) for cell in cells), strict=True))
 
 
 # fmt: off
-TABLE: "Mapping[str, Row]" = {
-    #                            none                      pending                    active                     reenrol
-    "begin_setup":          _row((Gate.FREE, "pending"),   (Gate.FREE, "pending"),    (Gate.PROOF, "active"),    (Gate.PROOF, "reenrol")),
-    "confirm_setup":        _row((NoSetup, "none"),        (Gate.CODE, "active"),     (Gate.CODE, "active"),     (Gate.CODE, "active")),
-    "cancel_setup":         _row((Gate.NOTHING, "none"),   (Gate.FREE, "none"),       (Gate.FREE, "active"),     (Gate.FREE, "reenrol")),
-    "verify":               _row((NotEnrolled, "none"),    (NotEnrolled, "pending"),  (Gate.CODE, "active"),     (ReenrolmentRequired, "reenrol")),
-    "redeem_recovery_code": _row((NotEnrolled, "none"),    (NotEnrolled, "pending"),  (Gate.CODE, "active"),     (Gate.CODE, "reenrol")),
-    "reset_recovery_codes": _row((NotEnrolled, "none"),    (NotEnrolled, "pending"),  (Gate.PROOF, "active"),    (Gate.PROOF, "reenrol")),
-    "reset_authenticator":  _row((NotEnrolled, "none"),    (NotEnrolled, "pending"),  (Gate.PROOF, "reenrol"),   (Gate.PROOF, "reenrol")),
-    "disable":              _row((Gate.NOTHING, "none"),   (Gate.FREE, "none"),       (Gate.PROOF, "none"),      (Gate.PROOF, "none")),
-    "forget":               _row((Gate.FREE, "none"),      (Gate.FREE, "none"),       (Gate.PROOF, "none"),      (Gate.PROOF, "none")),
+TABLE: Mapping[str, Row] = {
+    #                                none                     pending                   active                   reenrol
+    "begin_setup":              _row((_NOTHING, "pending"),   (_NOTHING, "pending"),    (_PROOF, "active"),      (_PROOF, "reenrol")),
+    "resume_setup":             _row((NoSetup, "none"),       (_CODE, "pending"),       (_CODE, "active"),       (_CODE, "reenrol")),
+    "confirm_setup":            _row((NoSetup, "none"),       (_CODE, "active"),        (_CODE, "active"),       (_CODE, "active")),
+    "cancel_setup":             _row((_NO_EFFECT, "none"),    (_NOTHING, "none"),       (_NOTHING, "active"),    (_NOTHING, "reenrol")),
+    "verify":                   _row((NotEnrolled, "none"),   (NotEnrolled, "pending"), (_CODE, "active"),       (ReenrolmentRequired, "reenrol")),
+    "redeem_recovery_code":     _row((NotEnrolled, "none"),   (NotEnrolled, "pending"), (_CODE, "active"),       (_CODE, "reenrol")),
+    "authenticate":             _row((NotEnrolled, "none"),   (NotEnrolled, "pending"), (_CODE, "active"),       (_CODE, "reenrol")),
+    "acknowledge_recovery_codes": _row((NotEnrolled, "none"), (NotEnrolled, "pending"), (_NOTHING, "active"),    (_NOTHING, "reenrol")),
+    "reset_recovery_codes":     _row((NotEnrolled, "none"),   (NotEnrolled, "pending"), (_PROOF, "active"),      (_PROOF, "reenrol")),
+    "reset_authenticator":      _row((NotEnrolled, "none"),   (NotEnrolled, "pending"), (_PROOF, "reenrol"),     (_PROOF, "reenrol")),
+    "password_changed":         _row((_NOTHING, "none"),      (_NOTHING, "none"),       (_NOTHING, "active"),    (_NOTHING, "reenrol")),
+    "end_sessions":             _row((_NOTHING, "none"),      (_NOTHING, "none"),       (_NOTHING, "active"),    (_NOTHING, "reenrol")),
+    "disable":                  _row((_NO_EFFECT, "none"),    (_NOTHING, "none"),       (_PROOF, "none"),        (_PROOF, "none")),
+    "forget":                   _row((_NOTHING, "none"),      (_NOTHING, "none"),       (_PROOF, "none"),        (_PROOF, "none")),
 }
 # fmt: on

@@ -17,7 +17,7 @@ from twofa._record.tokens import Purpose, open_token, seal_token
 if TYPE_CHECKING:
     from twofa.keys import KeyRing
 
-__all__ = ["KNOWN_FOR", "LONGEST_TRUST", "KnownBrowser", "issue", "open_for"]
+__all__ = ["KNOWN_FOR", "LONGEST_TRUST", "KnownBrowser", "genuine", "issue", "open_for"]
 
 KNOWN_FOR = 400 * 86_400
 """Seconds that a browser stays known: the longest that browsers keep a cookie (RFC 6265bis §5.5)."""
@@ -52,13 +52,20 @@ def open_for(
 ) -> KnownBrowser | None:
     """Return what a token says, or `None` unless it makes this browser known to this user today.
 
-    That takes a token that was issued for the user, under the account's present `generation`, and not more than 400
-    days ago. A token from the future, beyond what two machines' clocks may differ, is none.
+    That takes what `genuine` asks for, and that the token was issued under the account's present `generation`.
+    """
+    browser = genuine(keys, token, user_id=user_id, namespace=namespace, now=now)
+    return browser if browser is not None and browser.generation == generation else None
+
+
+def genuine(keys: KeyRing, token: object, *, user_id: str, namespace: str, now: int) -> KnownBrowser | None:
+    """Return what a token says, or `None` unless it was issued for this user, and not more than 400 days ago.
+
+    A token from the future, beyond what two machines' clocks may differ, is none.
     """
     content = open_token(keys, Purpose.BROWSER, token, namespace=namespace, user_id=user_id)
     if content is None:
         return None
-    then, issued_at, trusted_until = json.loads(content)
-    browser = KnownBrowser(generation=then, issued_at=issued_at, trusted_until=trusted_until)
-    fresh = issued_at - CLOCK_SKEW <= now < issued_at + KNOWN_FOR
-    return browser if fresh and then == generation else None
+    generation, issued_at, trusted_until = json.loads(content)
+    browser = KnownBrowser(generation=generation, issued_at=issued_at, trusted_until=trusted_until)
+    return browser if issued_at - CLOCK_SKEW <= now < issued_at + KNOWN_FOR else None

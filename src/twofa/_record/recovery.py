@@ -16,6 +16,8 @@ from cryptography.hazmat.primitives.kdf import argon2
 
 from twofa import _entropy
 from twofa._hidden import Hidden
+from twofa._parameters import MOST_DIGITS
+from twofa._text import HYPHENS
 from twofa.errors import PolicyError, UnsupportedRecord
 from twofa.policy import Argon2id
 
@@ -28,7 +30,6 @@ ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 """Crockford's base32: no I, L, O, which are read as digits, and no U."""
 
 _READ_AS = str.maketrans("OIL", "011")
-_DASHES = dict.fromkeys(map(ord, "-\u00ad\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d"))
 
 LONGEST_INPUT = 64
 """Characters of raw input that are looked at at all (ASVS 5.0 2.2.1)."""
@@ -102,7 +103,7 @@ class NewCodes:
         # The salts first: if the generator fails at the second draw, no frame holds codes.
         salts = _entropy.random_bytes(count * _SALT)
         symbols = "".join(ALPHABET[byte & 31] for byte in _entropy.random_bytes(count * length))
-        codes = (ALPHABET[place] + symbols[place * length : (place + 1) * length] for place in range(count))
+        codes = (ALPHABET[index] + symbols[index * length : (index + 1) * length] for index in range(count))
         return cls(Scheme.of(policy), tuple(map(Hidden, codes)), tuple(_rows(salts, _SALT)))
 
     @property
@@ -133,7 +134,7 @@ def read_recovery_code(code: Hidden[str], length: int) -> Hidden[str] | None:
     """
     if len(code.value) > LONGEST_INPUT:
         return None
-    read = Hidden("".join(code.value.split()).translate(_DASHES))
+    read = Hidden("".join(code.value.split()).translate(HYPHENS))
     if len(read.value) != length or not read.value.isascii():
         return None
     read = Hidden(read.value.upper().translate(_READ_AS))
@@ -146,10 +147,14 @@ def pack(salts: tuple[bytes, ...], digests: list[bytes]) -> str:
     return binascii.b2a_base64(b"".join(rows), newline=False).decode()
 
 
-def unpack(packed: str, place: int) -> tuple[bytes, bytes]:
-    """Return the salt and the hash of the code at `place`."""
-    row = binascii.a2b_base64(packed)[place * _ROW : (place + 1) * _ROW]
-    return row[:_SALT], row[_SALT:]
+def salt_at(packed: str, index: int) -> bytes:
+    """Return the salt of the code at `index`."""
+    return binascii.a2b_base64(packed)[index * _ROW : index * _ROW + _SALT]
+
+
+def hash_at(packed: str, index: int) -> bytes:
+    """Return the hash of the code at `index`."""
+    return binascii.a2b_base64(packed)[index * _ROW + _SALT : (index + 1) * _ROW]
 
 
 def check_available(hashing: Argon2id | Scrypt) -> None:
@@ -170,3 +175,8 @@ def _scrypt(salt: bytes, n: int, r: int, p: int) -> scrypt.Scrypt:
     from cryptography.hazmat.primitives.kdf import scrypt  # few hosts need it: not part of the import
 
     return scrypt.Scrypt(salt=salt, length=_DIGEST, n=n, r=r, p=p)
+
+
+def is_longer_than_any_totp_code(code: Hidden[str]) -> bool:
+    """Whether this can only be meant as a recovery code: it has more symbols than a TOTP code has digits."""
+    return len("".join(code.value[: LONGEST_INPUT + 1].split()).translate(HYPHENS)) > MOST_DIGITS

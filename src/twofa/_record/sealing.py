@@ -48,6 +48,10 @@ class Seal:
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Seal carries keys and cannot be pickled")
 
+    def is_current(self, sealed: str) -> bool:
+        """Whether the primary key sealed this record."""
+        return sealed.startswith(f"{FORMAT}.{self._primary}.")
+
     def close(self, document: bytes) -> str:
         """Return `document` sealed under the primary key, with a fresh nonce."""
         hidden = Hidden(document)

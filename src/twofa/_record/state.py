@@ -1,166 +1,127 @@
-"""What is remembered of a user, and how it is written down inside the seal.
+"""What is remembered of a user, as values. All times are whole Unix seconds.
 
-All times are whole Unix seconds. The types carry the secret: they hide themselves in `repr`, and are no tuples, since
-error trackers write down what is in a tuple whatever its `repr` hides.
+Each class here carries a secret or contains one that does, so all of them hide their content in `repr`.
 """
 
+from __future__ import annotations
+
 import binascii
-from functools import cache
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from dataclasses import dataclass, field, replace
+from typing import Literal, TypeAlias
 
 from twofa._record.throttle import CLOCK_SKEW, Failures
-from twofa.errors import RecordDamaged, UnsupportedRecord
 from twofa.otp import TOTP, Algorithm
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from twofa.results import StateName
-
-SCHEMA = 1
-"""The form that this version writes. It reads every older one, and refuses a newer one."""
 
 LONGEST_SETUP = 600
 """Seconds that a set-up waits at most: no policy allows more."""
 
-TOKEN_LIFETIME = 600
+VERIFICATION_LIFETIME = 600
 """Seconds that a verification serves as a proof."""
 
-_REMEMBERED_VERSIONS = 4
-"""One is enough unless a reply is lost while others write: each of those moves it one place on."""
-
-NO_FAILURES = Failures()
+StateName: TypeAlias = Literal["none", "pending", "active", "reenrol"]
 
 
-class Part:
-    """Part of what is remembered: compared by content, and changed by making another."""
+class Remembered:
+    """Part of what is remembered. Shows nothing of itself in a log or a traceback."""
 
-    __slots__: ClassVar[tuple[str, ...]] = ()
-
-    def changed(self, **fields: object) -> Self:
-        """Return another with these fields, and the rest as it is."""
-        other = object.__new__(type(self))
-        for name in self.__slots__:
-            setattr(other, name, fields[name] if name in fields else getattr(self, name))
-        return other
-
-    def content(self) -> tuple[object, ...]:
-        """Return the fields' values, in the order in which they are written down."""
-        return tuple([getattr(self, name) for name in self.__slots__])
-
-    def __eq__(self, other: object) -> bool:
-        return self.content() == other.content() if type(other) is type(self) else NotImplemented
-
-    def __hash__(self) -> int:
-        return hash(self.content())
+    __slots__ = ()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(<hidden>)"
 
 
-class Key(Part):
-    """An authenticator's secret with the parameters that it was made with."""
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class EnrolledTOTP(Remembered):
+    """An authenticator's secret, with the parameters that it was made with. A later policy does not change them."""
 
-    __slots__ = ("secret", "algorithm", "digits", "period")  # noqa: RUF023  # the order in which they are written down
+    secret: str
+    """In base64, as it is written down."""
+    algorithm: Algorithm
+    digits: int
+    period: int
+    """Seconds of a time step."""
 
-    def __init__(self, secret: str, algorithm: Algorithm, digits: int, period: int) -> None:
-        self.secret = secret
-        """In base64, as it is written down."""
-        self.algorithm: Algorithm = algorithm
-        self.digits, self.period = digits, period
-
-    def totp(self) -> TOTP:
-        """Return the calculator for this key."""
+    def calculator(self) -> TOTP:
+        """Return what computes this authenticator's codes."""
         return TOTP(binascii.a2b_base64(self.secret), algorithm=self.algorithm, digits=self.digits, period=self.period)
 
     @classmethod
-    def of(cls, totp: TOTP) -> "Key":
+    def of(cls, totp: TOTP) -> EnrolledTOTP:
         """Return what to remember of a calculator."""
         secret = binascii.b2a_base64(totp.secret, newline=False).decode()
-        return cls(secret, totp.algorithm, totp.digits, totp.period)
+        return cls(secret=secret, algorithm=totp.algorithm, digits=totp.digits, period=totp.period)
 
 
-class Pending(Part):
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Pending(Remembered):
     """A set-up that waits to be confirmed."""
 
-    __slots__ = ("key", "handle", "expires_at", "wrong_codes")  # noqa: RUF023
+    totp: EnrolledTOTP | None
+    """`None` once the set-up has expired: the secret is erased, but its holder still learns why."""
+    handle: str
+    expires_at: int
+    wrong_codes: int = 0
 
-    def __init__(self, key: Key | None, handle: str, expires_at: int, wrong_codes: int = 0) -> None:
-        self.key = key
-        """`None` once it has expired: the secret is erased, but its holder still hears why."""
-        self.handle, self.expires_at, self.wrong_codes = handle, expires_at, wrong_codes
 
-
-class Authenticator(Part):
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Authenticator(Remembered):
     """A confirmed authenticator app."""
 
-    __slots__ = ("key", "confirmed_at", "last_step", "last_used_at", "failures")  # noqa: RUF023
-
-    def __init__(
-        self, key: Key, confirmed_at: int, last_step: int, last_used_at: int, failures: Failures = NO_FAILURES
-    ) -> None:
-        self.key, self.confirmed_at = key, confirmed_at
-        self.last_step = last_step
-        """The last time step that was accepted; only later ones are."""
-        self.last_used_at, self.failures = last_used_at, failures
+    totp: EnrolledTOTP
+    confirmed_at: int
+    last_step: int
+    """The last time step that was accepted; only later ones are."""
+    last_used_at: int
+    failures: Failures = field(default_factory=Failures)
 
 
-class RecoverySet(Part):
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class RecoverySet(Remembered):
     """A set of recovery codes."""
 
-    __slots__ = ("scheme", "length", "slots", "hashes", "issued_at", "spent", "failures")  # noqa: RUF023
-
-    def __init__(
-        self,
-        scheme: str,
-        length: int,
-        slots: str,
-        hashes: str,
-        issued_at: int,
-        spent: tuple[tuple[int, int], ...] = (),
-        failures: Failures = NO_FAILURES,
-    ) -> None:
-        self.scheme = scheme
-        """As `Scheme.of` names it; taken apart only when a code is hashed."""
-        self.length = length
-        """Symbols of a code."""
-        self.slots = slots
-        """The codes' public first symbols; empty once the set is blocked."""
-        self.hashes = hashes
-        """Each code's salt and hash, packed."""
-        self.issued_at = issued_at
-        self.spent = spent
-        """Place and time of use of each code that was spent: its hash stays, so that a second try is recognised."""
-        self.failures = failures
+    scheme: str
+    """How the codes are hashed, as `str(Scheme)` writes it; read only when a code is hashed."""
+    length: int
+    """Symbols of a code."""
+    slots: str
+    """The codes' public first symbols; empty once the set is blocked."""
+    hashes: str
+    """Each code's salt and hash, packed."""
+    issued_at: int
+    spent: tuple[tuple[int, int], ...] = ()
+    """Index in the set and time of use of each spent code. Its hash stays, so that a second try is recognised."""
+    failures: Failures = field(default_factory=Failures)
+    acknowledged: bool = False
+    """Whether the owner is known to have the codes: they said so, or have used one."""
 
     @property
     def remaining(self) -> int:
         """Codes that can still be used."""
         return len(self.slots) - len(self.spent)
 
-    def blocked(self) -> "RecoverySet":
+    def blocked(self) -> RecoverySet:
         """Return the set with nothing left to guess."""
-        return self.changed(slots="", hashes="", spent=())
+        return replace(self, slots="", hashes="", spent=())
 
 
-class State(Part):
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class FreshVerification(Remembered):
+    """The last verification, until it has served as a proof or is too old to."""
+
+    token: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class State(Remembered):
     """All that is remembered of one user. The empty state is that of someone who was never seen."""
 
-    __slots__ = ("generation", "pending", "authenticator", "recovery", "token")  # noqa: RUF023
-
-    def __init__(
-        self,
-        generation: str | None = None,
-        pending: Pending | None = None,
-        authenticator: Authenticator | None = None,
-        recovery: RecoverySet | None = None,
-        token: tuple[str, int] | None = None,
-    ) -> None:
-        self.generation = generation
-        """A random id, new with every change that should end other sessions."""
-        self.pending, self.authenticator, self.recovery = pending, authenticator, recovery
-        self.token = token
-        """Token and time of the last verification, until it has served as a proof."""
+    generation: str | None = None
+    """A random id, new with every change that should end other sessions."""
+    pending: Pending | None = None
+    authenticator: Authenticator | None = None
+    recovery: RecoverySet | None = None
+    verification: FreshVerification | None = None
 
     @property
     def protected(self) -> bool:
@@ -168,113 +129,32 @@ class State(Part):
         return self.recovery is not None
 
     @property
-    def name(self) -> "StateName":
-        """The state's name in `machine.TABLE`. A set-up that expired still counts: its holder is to hear of it."""
+    def name(self) -> StateName:
+        """The state's name in `transitions.TABLE`. An expired set-up still counts: its holder is told so."""
         if self.protected:
             return "active" if self.authenticator else "reenrol"
         return "pending" if self.pending else "none"
 
-    def at(self, now: int) -> "State":
-        """Return the state with what has expired by `now` erased, or was made in the future: a clock has moved back."""
+    def at(self, now: int) -> State:
+        """Erase what has expired, and anything dated in the future because the clock went back."""
         state = self
-        waiting, token = state.pending, state.token
-        if waiting and waiting.key and not now < waiting.expires_at <= now + LONGEST_SETUP + CLOCK_SKEW:
-            state = state.changed(pending=waiting.changed(key=None))
-        if token and not token[1] - CLOCK_SKEW <= now < token[1] + TOKEN_LIFETIME:
-            state = state.changed(token=None)
+        pending, verification = state.pending, state.verification
+        if pending and pending.totp and not now < pending.expires_at <= now + LONGEST_SETUP + CLOCK_SKEW:
+            state = replace(state, pending=replace(pending, totp=None))
+        if verification and not verification.at - CLOCK_SKEW <= now < verification.at + VERIFICATION_LIFETIME:
+            state = replace(state, verification=None)
         return state
 
     def __repr__(self) -> str:
         return f"State({self.name})"
 
 
-class Record(Part):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
     """A state as it was or will be stored."""
 
-    __slots__ = ("state", "versions")
-
-    def __init__(self, state: State | None = None, versions: tuple[str, ...] = ()) -> None:
-        self.state = State() if state is None else state
-        self.versions = versions
-        """This record's version and those before it: a writer whose reply was lost can recognise its own write."""
-
-    def __repr__(self) -> str:
-        return f"Record({self.state!r})"
-
-
-def dump(record: Record) -> bytes:
-    """Return the document to seal: the types above as JSON arrays, in the order of their fields."""
-    versions = " ".join(record.versions[:_REMEMBERED_VERSIONS])
-    encode, _ = _json()
-    return encode({"schema": SCHEMA, "state": record.state, "versions": versions}).encode()
-
-
-def load(document: bytes) -> Record:
-    """Read what `dump` wrote, or an older version's.
-
-    Raises `UnsupportedRecord` for a schema that this version does not know, `RecordDamaged` for anything else.
-    """
-    record = _read(document)
-    del document
-    if isinstance(record, Record):
-        return record
-    raise record
-
-
-@cache
-def _json() -> "tuple[Callable[[object], str], Callable[[str], Any]]":
-    # Imported at the first record, for the same reason as in `values`: a start costs 2 ms less.
-    import json
-
-    return json.JSONEncoder(separators=(",", ":"), default=Part.content).encode, json.loads
-
-
-def _read(document: bytes) -> Record | RecordDamaged | UnsupportedRecord:
-    # Returned, not raised: a frame that an exception leaves must not hold the document.
-    _, decode = _json()
-    try:
-        fields = decode(document.decode())
-        schema = fields["schema"]
-        if type(schema) is int and schema == SCHEMA:
-            return Record(_read_state(*fields["state"]), tuple(fields["versions"].split()))
-    except (ValueError, TypeError, KeyError, AttributeError):
-        return RecordDamaged()
-    if type(schema) is int and schema > SCHEMA:
-        return UnsupportedRecord(
-            f"the stored record has schema {schema}, and this version of twofa reads up to {SCHEMA}: "
-            "upgrade this instance"
-        )
-    return UnsupportedRecord("the stored record has a schema that no version of twofa wrote: restore a backup")
-
-
-def _read_state(generation: str | None, pending: Any, device: Any, held: Any, token: Any) -> State:
-    return State(
-        generation,
-        pending and _read_pending(*pending),
-        device and _read_authenticator(*device),
-        held and _read_recovery(*held),
-        token and _read_token(*token),
-    )
-
-
-def _read_token(token: str, at: int) -> tuple[str, int]:
-    return token, at
-
-
-def _read_pending(key: Any, handle: str, expires_at: int, wrong_codes: int) -> Pending:
-    return Pending(key and Key(*key), handle, expires_at, wrong_codes)
-
-
-def _read_authenticator(key: Any, confirmed_at: int, last_step: int, last_used_at: int, failures: Any) -> Authenticator:
-    return Authenticator(Key(*key), confirmed_at, last_step, last_used_at, _read_failures(*failures))
-
-
-def _read_recovery(
-    scheme: str, length: int, slots: str, hashes: str, issued_at: int, spent: Any, failures: Any
-) -> RecoverySet:
-    used = tuple((place, at) for place, at in spent)
-    return RecoverySet(scheme, length, slots, hashes, issued_at, used, _read_failures(*failures))
-
-
-def _read_failures(in_a_row: int, last: int, recent: Any) -> Failures:
-    return Failures(in_a_row, last, tuple(recent))
+    state: State = field(default_factory=State)
+    versions: tuple[str, ...] = ()
+    """This record's version and those before it: a call whose reply was lost can recognise its own write."""
+    is_current: bool = True
+    """Whether the ring's primary key has sealed it."""

@@ -1,17 +1,29 @@
-"""How long to wait after wrong codes, and when to block (NIST SP 800-63B-4 §3.2.2).
+"""How long to wait after wrong codes, when to refuse strangers, and when to block (NIST SP 800-63B-4 §3.2.2).
 
-Two counts, kept with the factor that they protect:
+Wrong codes are counted per factor: the authenticator has its counts, and the recovery set has its own. Each factor
+counts in two lanes. An attempt that comes with a token of a browser that the owner has used before is in the lane
+`known`; all others are in the lane `strangers`. Three rules follow:
 
-- wrong codes in a row: the first few are free, then waits grow from 30 seconds to an hour, and the hundredth blocks;
-- wrong codes of the last 30 days, which success does not clear. Otherwise someone who knows the password gets a few
-  fresh guesses after each of the owner's logins: 4 to 13 % a year at 1 to 10 logins a day, against 0.4 % with it.
+- **Waits.** In each lane the first few wrong codes in a row start no wait; then waits double. A stranger's wrong codes
+  never make a known browser wait.
+- **Refusal.** A stranger who knows the password can send wrong codes for months. From 80 wrong codes in 30 days, or in
+  a row, strangers are refused, and the factor stays as it is. So they can neither guess it (80 guesses in 30 days are
+  odds of 0.3 % a year) nor destroy it. After a change of the password the next ten attempts are looked at again, twice
+  in 30 days at most: otherwise someone who controls the owner's mailbox could guess without end.
+- **Block.** 100 wrong codes in a row, in both lanes together, block the factor for good, as NIST asks. Strangers cannot
+  bring about the last of them.
 
-Both counts belong to one authenticator or set and end with it. Someone who does get it blocked has had a hundred
-guesses, three chances in 10,000; the owner is told, and should change the password, which that someone knows, before
-enrolling anew.
+A success clears the waits of its lane and the count in a row. It does not clear the counts of the last 30 days:
+otherwise an attacker would get a few fresh guesses after each of the owner's logins.
+
+All counts belong to one authenticator or set and end with it. The numbers above are those of the default policy; with
+another `Throttle.block_after` they are the same shares of it.
 """
 
-from typing import TYPE_CHECKING, NamedTuple
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from twofa.policy import Throttle
@@ -19,56 +31,177 @@ if TYPE_CHECKING:
 CLOCK_SKEW = 60
 """Seconds that the clocks of two machines of one application may differ without consequence."""
 
-LONG_RUN = 30 * 86_400
-"""Seconds over which the second count runs."""
+MONTH = 30 * 86_400
+"""Seconds over which the count of a lane runs."""
+
+_CLOCK_WENT_BACK = 86_400
+"""Seconds: a failure dated further in the future than this shows that the clock was wrong when it was counted."""
+
+_MOST_GRANTS = 2
+"""Changes of the password within 30 days that let strangers try again."""
+
+_FEWEST_SUSPICIOUS = 3
+"""Under a policy that blocks after few wrong codes, so many of strangers are worth a warning: one is a typo."""
+
+LaneName: TypeAlias = Literal["known", "strangers"]
 
 
-class Failures(NamedTuple):
-    """The wrong codes of one factor. Times are Unix seconds."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lane:
+    """The wrong codes of one lane. Times are Unix seconds."""
 
     in_a_row: int = 0
+    """Since the last success in this lane: the length of the next wait depends on it."""
     last: int = 0
     """When the latest of them was counted."""
     recent: tuple[int, ...] = ()
-    """When each of the last 30 days was counted, success or not."""
+    """One time for each wrong code of the last 30 days, ascending. No two are equal, so a time names its attempt."""
 
-    def counted(self, now: int) -> "Failures":
-        """Return these and one more, now."""
-        return Failures(self.in_a_row + 1, now, (*self._recent(now), now))
+    def counted(self, now: int, at_most: int) -> Lane:
+        """Return the lane with one more failure now, and no more than `at_most` times on record."""
+        kept = self.within(now)
+        at = max(now, kept[-1] + 1) if kept else now
+        return Lane(in_a_row=self.in_a_row + 1, last=now, recent=(*kept, at)[-at_most:])
 
-    def cleared(self, counted_at: int | None = None) -> "Failures":
-        """Return what a success leaves; `counted_at` is its own attempt, if that was counted beforehand."""
-        return Failures(0, 0, self._without(counted_at))
+    def within(self, now: int) -> tuple[int, ...]:
+        """Return the times of the last 30 days. A time that only a wrong clock can have written is moved to now."""
+        if self.recent and self.recent[-1] > now + _CLOCK_WENT_BACK:
+            # The latest comes last; the ones before it keep their order and stay distinct.
+            highest = len(self.recent) - 1
+            moved = (min(at, now - highest + place) for place, at in enumerate(self.recent))
+            return tuple(at for at in moved if at > now - MONTH)
+        return tuple([at for at in self.recent if at > now - MONTH])
 
-    def taken_back(self, counted_at: int) -> "Failures":
-        """Return these less the attempt that was counted beforehand and turned out to be none."""
-        return Failures(max(0, self.in_a_row - 1), self.last, self._without(counted_at))
+    def without(self, counted_at: int) -> Lane:
+        """Return the lane without the one attempt that was counted at this time."""
+        return replace(self, recent=tuple([at for at in self.recent if at != counted_at]))
 
-    def anchored(self, now: int) -> "Failures":
-        """Return these with no time in the future, so that a clock that moved back cannot stretch a wait.
 
-        A clock that is a little behind moves nothing: of two machines, it would be the one that ends the wait early.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failures:
+    """The wrong codes of one factor."""
+
+    consecutive: int = 0
+    """In both lanes together, since the last success in either: what blocks."""
+    known: Lane = field(default_factory=Lane)
+    strangers: Lane = field(default_factory=Lane)
+    block_after: int = 0
+    """The policy's limit when the last failure was counted; 0 before the first."""
+    granted: int = 0
+    """Changes of the password, since the last success, that let strangers try again."""
+    grants: tuple[int, ...] = ()
+    """When the password was changed in the last 30 days, as far as it let strangers try again."""
+    suspected_at: int = 0
+    """When the owner was last warned of an attack; 0 if never."""
+
+    # --- what a call writes ----------------------------------------------------------------------------------------
+
+    def under(self, throttle: Throttle) -> Failures:
+        """Return what counts under this policy: under a stricter one, nothing that happened before it (P12)."""
+        if throttle.block_after < self.block_after:
+            return Failures(block_after=throttle.block_after, suspected_at=self.suspected_at)
+        return self
+
+    def counted(self, lane: LaneName, throttle: Throttle, now: int) -> Failures:
+        """Return these and one more failure, now."""
+        counted = self.lane(lane).counted(now, throttle.block_after)
+        return replace(
+            self._with(lane, counted),
+            consecutive=self.consecutive + 1,
+            block_after=throttle.block_after,
+            grants=self._grants_within(now),
+        )
+
+    def succeeded(self, lane: LaneName, counted_at: int | None = None) -> Failures:
+        """Return what a success leaves; `counted_at` names its own attempt, if that was counted beforehand."""
+        cleared = self.lane(lane) if counted_at is None else self.lane(lane).without(counted_at)
+        return replace(self._with(lane, replace(cleared, in_a_row=0, last=0)), consecutive=0, granted=0)
+
+    def taken_back(self, lane: LaneName, counted_at: int) -> Failures:
+        """Return these less an attempt that was counted beforehand and turned out to be none."""
+        before = self.lane(lane).without(counted_at)
+        return replace(
+            self._with(lane, replace(before, in_a_row=max(0, before.in_a_row - 1))),
+            consecutive=max(0, self.consecutive - 1),
+        )
+
+    def anchored(self, lane: LaneName, now: int) -> Failures:
+        """Return these with no wait that begins in the future: a clock that went back cannot stretch one.
+
+        A clock that is only a little behind moves nothing. Of two machines it would be the one that ends waits early.
         """
-        return self if self.last <= now + CLOCK_SKEW else self._replace(last=now)
+        waiting = self.lane(lane)
+        return self if waiting.last <= now + CLOCK_SKEW else self._with(lane, replace(waiting, last=now))
 
-    def blocked(self, throttle: "Throttle") -> bool:
-        """Whether there were too many, either way."""
-        return max(self.in_a_row, len(self.recent)) >= throttle.block_after
+    def password_changed(self, now: int) -> Failures:
+        """Return these without waits, and with a few more attempts for strangers. The count in a row stays."""
+        grants = self._grants_within(now)
+        granted = self.granted
+        if len(grants) < _MOST_GRANTS:
+            grants, granted = (*grants, now), granted + 1
+        return replace(
+            self,
+            known=replace(self.known, in_a_row=0),
+            strangers=replace(self.strangers, in_a_row=0),
+            granted=granted,
+            grants=grants,
+        )
 
-    def wait_until(self, throttle: "Throttle", now: int) -> int | None:
-        """Return when the next attempt is looked at, or `None` if that is now. Never further off than its length."""
-        until = min(self.last, now) + self._wait(throttle)
+    def suspected(self, now: int) -> Failures:
+        """Return these with a note that the owner was warned now."""
+        return replace(self, suspected_at=now)
+
+    # --- what a call asks ------------------------------------------------------------------------------------------
+
+    def lane(self, lane: LaneName) -> Lane:
+        """Return the counts of one lane."""
+        return self.known if lane == "known" else self.strangers
+
+    def blocked(self, throttle: Throttle) -> bool:
+        """Whether the factor has had all the consecutive failures that it may have."""
+        return self.consecutive >= throttle.block_after
+
+    def within(self, now: int) -> int:
+        """Return how many wrong codes there were in the last 30 days, in both lanes."""
+        return len(self.known.within(now)) + len(self.strangers.within(now))
+
+    def wait_until(self, lane: LaneName, throttle: Throttle, now: int, longest_wait: int) -> int | None:
+        """Return when the next attempt is looked at, in Unix seconds, or `None` if that is now.
+
+        `longest_wait` is the longest wait between two attempts, in seconds. A lane that is refused waits longer.
+        """
+        waiting = self.lane(lane)
+        doublings = waiting.in_a_row - throttle.free_failures - 1
+        wait = 0 if doublings < 0 else min(throttle.first_wait << doublings, longest_wait)
+        # Never further off than its own length, whatever the clock did.
+        until = max(min(waiting.last, now) + wait, self._refused_until(lane, throttle, now))
         return until if until > now else None
 
-    def _wait(self, throttle: "Throttle") -> int:
-        doublings = self.in_a_row - throttle.free_failures - 1
-        return 0 if doublings < 0 else min(throttle.first_wait << doublings, throttle.longest_wait)
+    def is_suspicious(self, throttle: Throttle, now: int) -> bool:
+        """Whether strangers have failed often enough to warn the owner, who was not warned in the last 30 days."""
+        warned = self.suspected_at and now - MONTH < self.suspected_at <= now + CLOCK_SKEW
+        return not warned and len(self.strangers.within(now)) >= max(_FEWEST_SUSPICIOUS, throttle.block_after // 5)
 
-    def _recent(self, now: int) -> tuple[int, ...]:
-        return tuple(min(at, now) for at in self.recent if at > now - LONG_RUN)
+    def _refused_until(self, lane: LaneName, throttle: Throttle, now: int) -> int:
+        if lane == "known":
+            return _room_at(self.known.within(now), throttle.block_after)
+        share, grant = max(1, throttle.block_after * 4 // 5), throttle.block_after // 10
+        in_a_month = _room_at(self.strangers.within(now), share + grant * len(self._grants_within(now)))
+        # Whatever was granted, the failure that would block is not for strangers to make.
+        in_a_row = max(1, min(share + grant * self.granted, throttle.block_after - 1))
+        if self.consecutive < in_a_row:
+            return in_a_month
+        if self.consecutive >= throttle.block_after - 1 > 0:
+            return now + MONTH
+        return max(in_a_month, min(self.strangers.last, now) + MONTH)
 
-    def _without(self, counted_at: int | None) -> tuple[int, ...]:
-        if counted_at not in self.recent:
-            return self.recent
-        at = self.recent.index(counted_at)
-        return self.recent[:at] + self.recent[at + 1 :]
+    def _grants_within(self, now: int) -> tuple[int, ...]:
+        return tuple([at for at in self.grants if at > now - MONTH])
+
+    def _with(self, name: LaneName, lane: Lane) -> Failures:
+        return replace(self, known=lane) if name == "known" else replace(self, strangers=lane)
+
+
+def _room_at(times: tuple[int, ...], most: int) -> int:
+    """Return when fewer than `most` of the times are within 30 days; 0 if that is so already."""
+    return times[-most] + MONTH if len(times) >= most else 0
