@@ -181,7 +181,7 @@ def remember(setup: Setup) -> None:
 def holds_setup(status: Status) -> bool:
     """Return whether the set-up that waits is this session's.
 
-    A page that is only looked at must change nothing, and `begin_setup` with a dead handle would begin another.
+    A page that is only looked at must change nothing.
     """
     waiting = status.setup_expires_at
     return waiting is not None and session.get("setup", {}).get("expires_at") == int(waiting.timestamp())
@@ -219,7 +219,7 @@ def show_setup(problem: errors.TwoFactorError | None = None) -> str:
         expired = session["setup"]["expires_at"] <= services.now()
         over: errors.TwoFactorError = errors.SetupExpired() if expired else errors.NoSetup()
         return render_template("set_up_over.html", error=words.problem(over), status=g.status)
-    setup = services.two_factor.begin_setup(
+    setup = services.two_factor.resume_setup(
         g.user.id, account_name=g.user.email, handle=session["setup"]["handle"], source=source()
     )
     remember(setup)  # another one only if another browser began one within the same second
@@ -258,6 +258,7 @@ def codes_saved() -> Response:
     """Go on once the user says that the codes are in a safe place."""
     if request.form.get("saved"):
         session.pop("unsaved", None)
+        services.two_factor.acknowledge_recovery_codes(g.user.id, source=source())
         renew()  # a changed cookie also makes a browser drop the page that it may keep for its back button
         flash("Two-factor authentication is on, and your recovery codes are saved.", "success")
     return redirect(url_for("administration.overview"))

@@ -37,7 +37,7 @@ def run_page(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dic
     clock = Clock()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TWOFA_KEYS", KEY)
-    monkeypatch.setattr("twofa._engine.core.time", SimpleNamespace(time=clock))
+    monkeypatch.setattr("twofa._engine.settings.time", SimpleNamespace(time=clock))
     names: dict[str, Any] = {"session": {}, "user": SimpleNamespace(id="user-42", email="alice@example.com")}
     names["form"] = Form(names, clock)
     names["fresh_file"] = lambda: tmp_path / "fresh.db"
