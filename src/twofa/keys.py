@@ -1,8 +1,13 @@
-"""The keys that seal every record. They come from outside, and belong apart from the database (ASVS 5.0 13.3.1)."""
+"""The keys that seal every record. They come from outside, and belong apart from the database (ASVS 5.0 13.3.1).
+
+A mistake with keys is likely to be made with a key in hand. So no message here shows what was passed, not even a name
+that could be a key, and helpers return what is wrong instead of raising it, so that no frame of a traceback holds one.
+"""
 
 from __future__ import annotations
 
 import os
+import string
 from typing import NoReturn
 
 from twofa import _entropy
@@ -12,8 +17,24 @@ from twofa.errors import InvalidKey
 
 __all__ = ["KeyRing"]
 
+_KEY_LENGTH = 43
+"""Characters of 32 bytes in base64url, without padding."""
 _RANDOM_ENOUGH = 10
 """Distinct bytes that 32 random ones have but for odds of one in 10³⁰; `"AAAA…"` and the like have fewer."""
+_LONGEST_NAME, _LONGEST_WORD = 64, 24
+"""Characters of a variable's name that a message may show, and of one without an underscore: it could be a key."""
+_SEPARATORS = {
+    ",": "a comma",
+    ";": "a semicolon",
+    ":": "a colon",
+    "|": "a vertical bar",
+    " ": "a space",
+    "\t": "a tab",
+    "\n": "a line break",
+    "\r": "a line break",
+}
+_QUOTES = "'\"`\u2018\u2019\u201c\u201d"
+_MAKE_A_KEY = "python -c 'from twofa import KeyRing; print(KeyRing.generate_key())'"
 
 
 class KeyRing:
@@ -28,7 +49,8 @@ class KeyRing:
     def __init__(self, primary: str, *older: str) -> None:
         """Take keys as `generate_key` makes them.
 
-        Raises `InvalidKey` for anything else, or for the same key twice; the message says which one, never what it is.
+        Raises `InvalidKey` for anything else, or for the same key twice; the message says which one and what is wrong
+        with it, never what it is.
         """
         self._keys: dict[str, bytes] = {}
         keys = _read_keys((primary, *older))
@@ -44,18 +66,10 @@ class KeyRing:
 
         Raises `InvalidKey` if the variable is missing, empty or holds anything but keys.
         """
-        if len(base64url.decode(name) or b"") == KEY_BYTES:
-            del name
-            raise InvalidKey(
-                "from_env takes the name of an environment variable, and this is a key: KeyRing(key) takes it"
-            )
-        keys = os.environ.get(name, "").replace(",", " ").split()
-        if not keys:
-            raise InvalidKey(f"the environment variable {name} holds no key: set it to KeyRing.generate_key()'s output")
-        ring = _ring_or_problem(keys)
-        del keys
-        if isinstance(ring, InvalidKey):
-            raise InvalidKey(f"environment variable {name}: {ring}")
+        ring = _read_environment(name)
+        del name
+        if isinstance(ring, Exception):
+            raise ring
         return ring
 
     @staticmethod
@@ -87,25 +101,81 @@ class KeyRing:
         raise TypeError("a KeyRing carries keys and cannot be pickled: build it where it is used")
 
 
-def _read_keys(keys: tuple[str, ...]) -> dict[str, bytes] | InvalidKey:
+def _read_keys(keys: tuple[object, ...]) -> dict[str, bytes] | InvalidKey:
     ring: dict[str, bytes] = {}
-    for place, key in enumerate(keys, start=1):
+    for number, key in enumerate(keys, start=1):
+        # Some tools write base64url with its padding: that is the same key.
         raw = base64url.decode(key.rstrip("=")) if type(key) is str else None
         if raw is None or len(raw) != KEY_BYTES:
-            return InvalidKey(
-                f"key {place} is not 32 bytes in base64url, as str: make keys with KeyRing.generate_key()"
-            )
+            return InvalidKey(f"key {number} {_problem_with_key(key)}")
         if len(set(raw)) < _RANDOM_ENOUGH:
-            return InvalidKey(f"key {place} is not random: make keys with KeyRing.generate_key()")
+            return InvalidKey(f"key {number} is not random: make keys with KeyRing.generate_key()")
         key_id = base64url.encode(derive(raw, b"twofa1 key id", KEY_ID_BYTES))
         if key_id in ring:
-            return InvalidKey(f"key {place} is in the ring already: name each key once")
+            return InvalidKey(f"key {number} is in the ring already: name each key once")
         ring[key_id] = raw
     return ring
 
 
-def _ring_or_problem(keys: list[str]) -> KeyRing | InvalidKey:
+def _problem_with_key(key: object) -> str:
+    """Return what is wrong with something that does not decode to a key, without showing any of it."""
+    if type(key) is not str:
+        hint = ": pass each key as an argument of its own, KeyRing(*keys)" if isinstance(key, (list, tuple)) else ""
+        return f"is {type(key).__name__}, not str{hint}"
+    text = key.rstrip("=")
+    found = [name for symbol, name in _SEPARATORS.items() if symbol in text.strip()]
+    if key.startswith("["):
+        problem = "is a list as text: write the keys one after the other, with commas between them and nothing else"
+    elif key and (key[0] in _QUOTES or key[-1] in _QUOTES):
+        problem = "stands in quotation marks, which some tools take as part of it: remove them"
+    elif found:
+        problem = (
+            f"contains {found[0]}: from_env separates keys at commas and spaces, and KeyRing takes each as an "
+            "argument of its own"
+        )
+    elif text != text.strip():
+        problem = "has white space around it, such as the line break at the end of a file: strip() it"
+    elif len(text) > _KEY_LENGTH and set(text) <= set(string.hexdigits):
+        problem = f"is in hexadecimal ({len(text)} digits), and a key is in base64url ({_KEY_LENGTH} characters)"
+    elif "+" in text or "/" in text:
+        problem = "is in standard base64, with + or /: base64url has - and _ in their place"
+    elif not set(text) <= set(string.ascii_letters + string.digits + "-_"):
+        problem = "has characters that base64url does not have: it consists of A-Z, a-z, 0-9, - and _"
+    elif len(text) != _KEY_LENGTH:
+        problem = f"has {len(text)} characters, and a key has {_KEY_LENGTH}"
+    else:
+        return "was mistyped: its last character cannot be the last one of a key"
+    return f"{problem}. KeyRing.generate_key() makes keys"
+
+
+def _read_environment(name: object) -> KeyRing | Exception:
+    if not isinstance(name, str):
+        return TypeError(f"from_env takes the name of an environment variable as str, not {type(name).__name__}")
+    value = os.environ.get(name) if name.isascii() else None
+    shown = f" {name}" if _may_be_shown(name) else ""
+    if value is None and not shown:  # then it is very likely no name, but what os.environ gave for one
+        return InvalidKey(
+            "from_env takes the name of an environment variable, such as TWOFA_KEYS, and reads it itself. There is "
+            "none of this name, which is not shown, since it could be a key: KeyRing(key) takes a key"
+        )
+    keys = (value or "").replace(",", " ").split()
+    if not keys:
+        return _no_key(shown)
     try:
         return KeyRing(*keys)
     except InvalidKey as problem:
-        return problem
+        return InvalidKey(f"environment variable{shown}: {problem}")
+
+
+def _may_be_shown(name: str) -> bool:
+    """Whether this can only be a variable's name. A key has both cases, or is a long word without an underscore."""
+    longest = _LONGEST_NAME if "_" in name else _LONGEST_WORD
+    return name.isascii() and name.isidentifier() and len(name) <= longest and (name.isupper() or name.islower())
+
+
+def _no_key(shown: str) -> InvalidKey:
+    return InvalidKey(
+        f"the environment variable{shown} holds no key. Make one, once, and keep it where your other secrets are:\n\n"
+        f'    export{shown or " TWOFA_KEYS"}="$({_MAKE_A_KEY})"\n\n'
+        "Do not make another one at each start: it would open no record of the start before."
+    )

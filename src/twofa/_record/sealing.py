@@ -41,8 +41,9 @@ class Seal:
 
     def __init__(self, keys: Mapping[str, bytes], primary: str, user_id: str, namespace: str) -> None:
         self._keys, self._primary = keys, primary
-        # Neither part can contain NUL, so no two pairs give the same bytes.
-        self._context = f"{FORMAT}\0{namespace}\0{user_id}".encode()
+        # Neither part can contain NUL, so no two pairs give the same bytes. Joined, not formatted: formatting asks a
+        # subclass of `str` what to write, and one that writes the same for all users would give them all one seal.
+        self._context = "\0".join((FORMAT, namespace, user_id)).encode()
         self._ciphers: dict[str, AESGCM] = {}
 
     def __reduce__(self) -> NoReturn:

@@ -84,4 +84,5 @@ def open_token(keys: KeyRing, purpose: Purpose, token: object, *, namespace: str
 
 def _context(purpose: Purpose, namespace: str, user_id: str) -> bytes:
     # No part can contain NUL, so no two triples give the same bytes, and none those of a user's record.
-    return f"twofa1 {purpose}\0{namespace}\0{user_id}\0".encode()
+    # Joined, not formatted: a subclass of `str` decides what formatting writes, and could give all users one context.
+    return "\0".join((f"twofa1 {purpose}", namespace, user_id, "")).encode()
