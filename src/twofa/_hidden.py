@@ -7,7 +7,7 @@ A value that carries a secret keeps it in a field of type `Hidden`. Everything e
 from __future__ import annotations
 
 import hmac
-from typing import Generic, NoReturn, TypeVar
+from typing import Generic, NoReturn, TypeVar, cast
 
 T = TypeVar("T")
 
@@ -28,7 +28,7 @@ class Hidden(Generic[T]):
         return "<hidden>"
 
     def __eq__(self, other: object) -> bool:
-        return self.value == other.value if isinstance(other, Hidden) else NotImplemented
+        return isinstance(other, Hidden) and self.value == cast("Hidden[object]", other).value
 
     def __hash__(self) -> int:
         return hash((Hidden, self.value))

@@ -104,7 +104,10 @@ _OWASP = {
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One thing that happened to one user's second factor (ASVS 5.0 16.2.1: when, where, who, what)."""
+    """One thing that happened to one user's second factor (ASVS 5.0 16.2.1: when, where, who, what).
+
+    Raises `ValueError` for text that is not the value of an `EventKind`, and `TypeError` for anything else as a kind.
+    """
 
     kind: EventKind
     user_id: str
@@ -112,18 +115,43 @@ class Event:
     """Aware UTC, whole seconds."""
     source: str | None = field(default=None, kw_only=True)
     """What the host said of the request's origin: opaque, at most 256 characters, hostile until proven otherwise."""
-    detail: Mapping[str, Plain] = field(default_factory=dict, kw_only=True, hash=False)
+    detail: Mapping[str, Plain] = field(default_factory=dict[str, Plain], kw_only=True, hash=False)
     """Plain values that explain the kind: `reason`, `remaining`, `method`, `proof`, `by`, `retry_at` (Unix seconds)…"""
 
     def __post_init__(self) -> None:
+        if type(self.kind) is not EventKind:
+            object.__setattr__(self, "kind", _kind_named(self.kind))
         # A copy that nobody can change: the same event goes to the store, the log and the listener.
         object.__setattr__(self, "detail", MappingProxyType(dict(self.detail)))
 
     def __reduce__(self) -> tuple[object, ...]:
         # What `detail` is wrapped in cannot be pickled. An event may wait in a queue while the library is upgraded, so
         # this form stays readable for ever.
-        return _revive, (str(self.kind), self.user_id, self.at, self.source, dict(self.detail))
+        return read_event, (str(self.kind), self.user_id, self.at, self.source, dict(self.detail))
 
 
-def _revive(kind: str, user_id: str, at: datetime, source: str | None, detail: dict[str, Plain]) -> Event:
-    return Event(EventKind(kind), user_id, at, source=source, detail=detail)
+def read_event(kind: str, user_id: str, at: datetime, source: str | None, detail: Mapping[str, Plain]) -> Event:
+    """Return an event as it was written down, perhaps by a newer version of the library.
+
+    While servers are upgraded one by one, the older ones meet events of kinds that they do not know. To raise would
+    hold up a queue for all users, and to skip them would lose them. So they come as `EventKind.UNKNOWN`, with the name
+    of the kind in the detail.
+    """
+    try:
+        known = EventKind(kind)
+    except ValueError:
+        known, detail = EventKind.UNKNOWN, {**detail, "kind": kind}
+    return Event(known, user_id, at, source=source, detail=detail)
+
+
+_revive = read_event
+"""The name under which pickles of the first version ask for it."""
+
+
+def _kind_named(kind: object) -> EventKind:
+    if not isinstance(kind, str):
+        raise TypeError(f"the kind of an event is an EventKind, not {type(kind).__name__}")
+    try:
+        return EventKind(kind)
+    except ValueError:
+        raise ValueError(f"there is no kind of event {kind[:80]!r}: EventKind has them all") from None

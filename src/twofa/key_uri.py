@@ -9,7 +9,7 @@ it instead of raising, so that no frame of a traceback holds it.
 
 from __future__ import annotations
 
-import re
+import unicodedata
 from dataclasses import dataclass, replace
 from typing import cast
 from urllib.parse import quote, unquote, unquote_plus
@@ -17,6 +17,7 @@ from urllib.parse import quote, unquote, unquote_plus
 from twofa import _base32
 from twofa._hidden import Hidden
 from twofa._parameters import Algorithm, problem_with_parameters
+from twofa._text import first_unseen
 from twofa.errors import InvalidKeyUri, InvalidSecret, PolicyError
 
 __all__ = ["KeyUri", "build", "check_label", "parse"]
@@ -29,10 +30,7 @@ _LONGEST_INPUT = 4096
 _LONGEST_NUMBER = 4
 _PLAIN_IN_LABEL = "@"
 """Allowed in a path as it is (RFC 3986 §3.3), and what published examples do."""
-_UNPRINTABLE = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-_ESCAPED = re.compile(rb"[^\w.~-]")
-"""Bytes that percent-encoding writes as three characters."""
-_FORM = re.compile(r"otpauth://(?P<type>[^/?]*)/(?P<label>[^?]*)\?(?P<query>.*)", re.IGNORECASE | re.DOTALL)
+_SCHEME = "otpauth://"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,9 +82,10 @@ def build(
 def check_label(account_name: str, issuer: str) -> None:
     """Raise `InvalidKeyUri` unless both can stand in a label and be read back by any app.
 
-    Neither may be empty, begin or end with a space, contain a colon (it separates the two), a control character, a line
-    separator or an unpaired surrogate, nor be too long: `account_name` 330 characters, `issuer` 210, counted as they
-    stand in the URI, where a letter outside ASCII takes six to twelve.
+    Neither may be empty, begin or end with a space, or contain a colon (it separates the two), a control character, a
+    line separator, an unpaired surrogate, or any other character that does not show or that changes the direction of
+    text. At most 330 characters for `account_name` and 210 for `issuer`, counted as they stand in the URI, where a
+    letter outside ASCII takes six to twelve.
     """
     _check_part("account_name", account_name, _LONGEST_ACCOUNT_NAME)
     _check_part("issuer", issuer, _LONGEST_ISSUER)
@@ -101,14 +100,23 @@ def _check_part(name: str, part: object, longest: int) -> None:
         raise InvalidKeyUri(f"{name} must not begin or end with a space")
     if ":" in part:
         raise InvalidKeyUri(f"{name} must not contain a colon: it separates issuer and account in a Key URI")
-    if _UNPRINTABLE.search(part):
-        raise InvalidKeyUri(f"{name} must not contain control characters, line separators or unpaired surrogates")
-    length = len(_ESCAPED.sub(b"%00", part.encode()))
+    unseen = first_unseen(part)
+    if unseen is not None:
+        raise InvalidKeyUri(
+            f"{name} must not contain characters that do not show or that change the direction of text: it contains "
+            f"U+{ord(unseen):04X}{_named(unseen)}"
+        )
+    length = len(quote(part, safe=""))
     if length > longest:
         raise InvalidKeyUri(
             f"{name} must have at most {longest} characters in percent-encoding, not {length}: "
             "the QR code would become too dense for a phone"
         )
+
+
+def _named(character: str) -> str:
+    name = unicodedata.name(character, "")
+    return f" ({name})" if name else ""
 
 
 def parse(uri: str) -> KeyUri:
@@ -134,18 +142,19 @@ def read(uri: object) -> KeyUri | Exception:
         return TypeError(f"a Key URI is str, not {type(uri).__name__}")
     if len(uri) > _LONGEST_INPUT:
         return InvalidKeyUri(f"a Key URI has at most {_LONGEST_INPUT} characters")
-    form = _FORM.fullmatch(uri.strip())
-    if form is None:
+    path, question_mark, query = uri.strip().partition("?")
+    kind, slash, label = path[len(_SCHEME) :].partition("/")
+    if path[: len(_SCHEME)].lower() != _SCHEME or not slash or not question_mark:
         return InvalidKeyUri("a Key URI has the form otpauth://totp/Issuer:account?secret=…")
-    if form["type"].lower() != "totp":
-        return InvalidKeyUri(_wrong_type(form["type"].lower()))
-    parameters = _read_query(form["query"])
+    if kind.lower() != "totp":
+        return InvalidKeyUri(_wrong_type(kind.lower()))
+    parameters = _read_query(query)
     if isinstance(parameters, InvalidKeyUri):
         return parameters
     unlabelled = _read_parameters(parameters)
     if isinstance(unlabelled, Exception):
         return unlabelled
-    return _with_label(unlabelled, form["label"], parameters.get("issuer", _NOTHING).value.strip())
+    return _with_label(unlabelled, label, parameters.get("issuer", _NOTHING).value.strip())
 
 
 def _wrong_type(kind: str) -> str:
@@ -191,16 +200,19 @@ def _read_parameters(parameters: dict[str, Hidden[str]]) -> KeyUri | Exception:
 
 
 def _with_label(unlabelled: KeyUri, label: str, issuer: str) -> KeyUri | InvalidKeyUri:
-    prefix, colon, account_name = re.sub("%3a", ":", label, flags=re.IGNORECASE).partition(":")
+    prefix, colon, account_name = label.replace("%3a", ":").replace("%3A", ":").partition(":")
     if not colon:
         prefix, account_name = "", prefix
     # Some write + for a space, as in a query. In an address it is meant: alice+work@example.com.
     spaced = account_name if "@" in account_name or "%40" in account_name else account_name.replace("+", " ")
     account_name, issuer = unquote(spaced).strip(), issuer or unquote(prefix.replace("+", " ")).strip()
-    if _UNPRINTABLE.search(account_name + issuer):
+    # More lenient than the builder: other sites' labels have joiners in names and emoji, and nobody can change them.
+    if any(unicodedata.category(each) in _UNREADABLE for each in account_name + issuer):
         return InvalidKeyUri("the label or issuer contains control characters or line separators")
     return replace(unlabelled, account_name=account_name, issuer=issuer or None)
 
 
+_UNREADABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
+"""Unicode's categories of controls, surrogates, line and paragraph separators."""
 _KNOWN = frozenset({"secret", "issuer", "algorithm", "digits", "period"})
 _NOTHING = Hidden("")

@@ -120,7 +120,7 @@ def _read_keys(keys: tuple[object, ...]) -> dict[str, bytes] | InvalidKey:
 def _problem_with_key(key: object) -> str:
     """Return what is wrong with something that does not decode to a key, without showing any of it."""
     if type(key) is not str:
-        hint = ": pass each key as an argument of its own, KeyRing(*keys)" if isinstance(key, (list, tuple)) else ""
+        hint = ": pass each key as an argument of its own, KeyRing(*keys)" if type(key) in {list, tuple} else ""
         return f"is {type(key).__name__}, not str{hint}"
     text = key.rstrip("=")
     found = [name for symbol, name in _SEPARATORS.items() if symbol in text.strip()]

@@ -6,7 +6,7 @@ A password alone is no proof, and neither is an open session.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from twofa._hidden import Hidden, Unexpected, expected
 from twofa._text import storable
@@ -26,9 +26,12 @@ class ByCode:
 
     _code: Hidden[str]
 
-    def __init__(self, code: str) -> None:
-        """Take what the user typed; raises `TypeError` if it is not a string."""
-        object.__setattr__(self, "_code", Hidden(code))
+    def __init__(self, code: str | None) -> None:
+        """Take what the user typed; raises `TypeError` if it is not a string.
+
+        `None`, which web frameworks give for a form field that is missing, is an empty code, and no code has its form.
+        """
+        object.__setattr__(self, "_code", Hidden("" if code is None else code))
         del code
         _require_text(self, "code", self._code)
 
@@ -44,9 +47,12 @@ class ByRecoveryCode:
 
     _code: Hidden[str]
 
-    def __init__(self, code: str) -> None:
-        """Take what the user typed; raises `TypeError` if it is not a string."""
-        object.__setattr__(self, "_code", Hidden(code))
+    def __init__(self, code: str | None) -> None:
+        """Take what the user typed; raises `TypeError` if it is not a string.
+
+        `None`, which web frameworks give for a form field that is missing, is an empty code, and no code has its form.
+        """
+        object.__setattr__(self, "_code", Hidden("" if code is None else code))
         del code
         _require_text(self, "code", self._code)
 
@@ -62,9 +68,12 @@ class ByVerification:
 
     _token: Hidden[str]
 
-    def __init__(self, token: str) -> None:
-        """Take the token; raises `TypeError` if it is not a string."""
-        object.__setattr__(self, "_token", Hidden(token))
+    def __init__(self, token: str | None) -> None:
+        """Take the token; raises `TypeError` if it is not a string.
+
+        `None`, from a session that holds none, is no verification: the operation raises `ProofRequired`.
+        """
+        object.__setattr__(self, "_token", Hidden("" if token is None else token))
         del token
         _require_text(self, "token", self._token)
 
@@ -107,6 +116,9 @@ def recognised(proof: Proof) -> Proof | Unexpected:
     return expected(proof, ByCode, ByRecoveryCode, ByVerification, Vouched)
 
 
-def _require_text(proof: Proof, name: str, hidden: Hidden[str]) -> None:
-    if not isinstance(hidden.value, str):
-        raise TypeError(f"{type(proof).__name__} needs {name} as str, not {type(hidden.value).__name__}")
+def _require_text(proof: Proof, name: str, hidden: Hidden[Any]) -> None:
+    if isinstance(hidden.value, str):
+        return
+    kind = type(hidden.value).__name__
+    hint = ": pass verification.token" if name == "token" and kind == "Verification" else ""
+    raise TypeError(f"{type(proof).__name__} needs {name} as str, not {kind}{hint}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, TypeAlias, overload
+from typing import Literal, NoReturn, TypeAlias, overload
 
 from twofa import qr
 from twofa._hidden import Hidden
@@ -158,3 +158,7 @@ class Status:
     """Digits of the present authenticator's codes, for the input field."""
     period: int | None
     """Seconds of its time step."""
+
+    def __bool__(self) -> NoReturn:
+        # A status always exists. `if two_factor.status(user):` would ask everyone for a code, or skip it for nobody.
+        raise TypeError("a Status is neither true nor false: ask status.required")

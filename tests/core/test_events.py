@@ -149,6 +149,39 @@ def test_yesterdays_pickles_are_read() -> None:
     assert EventKind.DISABLED is pickle.loads(base64.b64decode(PICKLED_KIND))
 
 
+@pytest.mark.parametrize(
+    ("kind", "error", "message"),
+    [
+        ("nonsense", ValueError, "there is no kind of event 'nonsense': EventKind has them all"),
+        ("DISABLED", ValueError, "there is no kind of event 'DISABLED'"),
+        ("n" * 100, ValueError, f"there is no kind of event '{'n' * 80}':"),
+        (None, TypeError, "the kind of an event is an EventKind, not NoneType"),
+        (20, TypeError, "the kind of an event is an EventKind, not int"),
+    ],
+)
+def test_there_is_no_other_kind(kind: Any, error: type[Exception], message: str) -> None:
+    """An event of a kind that does not exist cannot be made."""
+    with pytest.raises(error, match=f"^{message}"):
+        Event(kind, "u", NOON)
+
+
+@pytest.mark.parametrize("kind", EventKind)
+def test_a_kind_is_known_by_its_text(kind: EventKind) -> None:
+    """A store that reads a kind as text need not look it up."""
+    text: Any = str(kind)
+
+    assert kind is Event(text, "u", NOON).kind
+
+
+def test_an_event_of_a_newer_version_is_read() -> None:
+    """P12: while servers are upgraded one by one, a pickle of a kind that is not known yet does not stop a queue."""
+    event = Event(EventKind.RECOVERY_CODES_LOW, "u", NOON, source="s", detail={"remaining": 3})
+    pickled = pickle.dumps(event, 0).replace(b"recovery_codes_low", b"abducted_by_aliens")
+
+    expected = Event(EventKind.UNKNOWN, "u", NOON, source="s", detail={"remaining": 3, "kind": "abducted_by_aliens"})
+    assert expected == pickle.loads(pickled)
+
+
 def test_the_detail_cannot_be_changed() -> None:
     """Neither through the event nor through the mapping that it was made from."""
     given: dict[str, Any] = {"remaining": 3}

@@ -31,6 +31,7 @@ from twofa import (
 )
 from twofa._hidden import Hidden, same
 from twofa._time import utc
+from twofa.errors import PolicyError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -243,11 +244,24 @@ def test_times_are_aware_and_utc() -> None:
 
 
 @pytest.mark.parametrize("kind", [ByCode, ByRecoveryCode, ByVerification])
-@pytest.mark.parametrize("wrong", [None, b"123456", 123456, ["123456"]])
+@pytest.mark.parametrize("wrong", [b"123456", 123456, ["123456"], True])
 def test_a_proof_takes_text(kind: type[ByCode], wrong: object) -> None:
     """Anything but a string is a `TypeError` that names the kind and the type, and not what was passed."""
     with pytest.raises(TypeError, match=f"{kind.__name__} needs .* as str, not {type(wrong).__name__}$"):
         kind(wrong)  # type: ignore[arg-type]  # the wrong type is the point
+
+
+def test_a_missing_form_field_is_an_empty_code() -> None:
+    """`None` in a code's place, or in a token's, is nothing that was typed, and no mistake of the host's."""
+    assert ByCode("") == ByCode(None)
+    assert ByRecoveryCode("") == ByRecoveryCode(None)
+    assert ByVerification("") == ByVerification(None)
+
+
+def test_a_verification_is_not_its_token() -> None:
+    """Whoever passes the whole verification is told what to pass."""
+    with pytest.raises(TypeError, match=r"needs token as str, not Verification: pass verification\.token$"):
+        ByVerification(_verification())  # type: ignore[arg-type]  # the wrong type is the point
 
 
 @pytest.mark.parametrize("kind", [ByCode, ByRecoveryCode, ByVerification])
@@ -290,6 +304,17 @@ def test_a_voucher_without_words_is_refused(field: str) -> None:
         assert least_and_most == getattr(Vouched(**right | {field: least_and_most}), field)
 
 
+# --- settings ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("field", ["throttle", "hashing"])
+@pytest.mark.parametrize("wrong", [None, "default", {}])
+def test_a_policy_guesses_no_setting(field: str, wrong: Any) -> None:
+    """What is no setting is refused, `None` too: "no throttle" must not silently mean the usual one."""
+    with pytest.raises(PolicyError, match=f"^{field} must be .*, not {type(wrong).__name__}$"):
+        Policy(**{field: wrong})
+
+
 # --- shapes --------------------------------------------------------------------------------------------------------
 
 
@@ -301,6 +326,12 @@ def test_a_setup_draws_its_own_uri() -> None:
     assert qr.png(URI) == setup.qr_png()
     assert qr.data_uri(URI) == setup.qr_data_uri()
     assert qr.text(URI) == setup.qr_text()
+
+
+def test_a_status_is_neither_true_nor_false() -> None:
+    """A status always exists, so that asking whether there is one would answer the wrong question."""
+    with pytest.raises(TypeError, match=r"ask status\.required$"):
+        bool(_status())
 
 
 def test_recovery_codes_are_a_sequence_of_strings() -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from math import ceil
 from typing import NamedTuple
 
-from twofa.events import Event, EventKind
+from twofa._time import utc
+from twofa.events import Event, read_event
 
 _LARGEST_NUMBER = 2**63 - 1
 """The largest number that a database counts to."""
@@ -31,23 +32,16 @@ class EventRow(NamedTuple):
         return cls(user_id, int(event.at.timestamp()), event.kind.value, event.source, detail)
 
     def event(self) -> Event:
-        """Return the event.
-
-        While servers are upgraded one by one, the trail has events of kinds that the older ones do not know. To raise
-        would hold up the outbox for all users, and to skip them would lose them: they come as `EventKind.UNKNOWN`, with
-        the name of the kind in the detail.
-        """
-        at = datetime.fromtimestamp(self.at, UTC)
-        detail = json.loads(self.detail)
-        try:
-            kind = EventKind(self.kind)
-        except ValueError:
-            kind, detail["kind"] = EventKind.UNKNOWN, self.kind
-        return Event(kind, self.user_id, at, source=self.source, detail=detail)
+        """Return the event; one that only a newer version of the library knows is an `EventKind.UNKNOWN`."""
+        return read_event(self.kind, self.user_id, utc(self.at), self.source, json.loads(self.detail))
 
 
 def number_of(cursor: str) -> int:
-    """Return the number of the event that a cursor made of decimal digits stands after. Raises `ValueError`."""
+    """Return the number of the event that a cursor made of decimal digits stands after.
+
+    Raises `ValueError` for any other text, and `TypeError` for what is no text.
+    """
+    check_cursor(cursor)
     if cursor == "":
         return 0
     # The length before the number: of a long text, reading it is slow.
@@ -57,13 +51,30 @@ def number_of(cursor: str) -> int:
     return int(cursor)
 
 
+def check_cursor(cursor: object) -> None:
+    """Raise `TypeError` for a cursor that is no text; `None` is a likely mistake on the first run."""
+    if not isinstance(cursor, str):
+        hint = ", and the first run begins with ''" if cursor is None else ""
+        raise TypeError(f"a cursor is str{hint}, not {type(cursor).__name__}")
+
+
 def bad_cursor(cursor: str) -> ValueError:
     """Return the refusal of a cursor that a store did not make."""
     return ValueError(f"{cursor[:80]!r} is no cursor of this store: pass one that events_after() gave, or ''")
 
 
 def seconds_of(before: datetime) -> int:
-    """Return the first whole Unix second that is not earlier than `before`. Raises `ValueError` without a time zone."""
+    """Return the first whole Unix second that is not earlier than `before`.
+
+    Raises `ValueError` for a time without a time zone, and `TypeError` for anything but a datetime.
+    """
+    _check_moment(before)
     if before.utcoffset() is None:
         raise ValueError("before must say its time zone: datetime.now(UTC) - timedelta(days=90), for instance")
     return ceil(before.timestamp())
+
+
+def _check_moment(before: object) -> None:
+    if not isinstance(before, datetime):
+        hint = ": datetime.now(UTC) minus it, for what is older" if isinstance(before, timedelta) else ""
+        raise TypeError(f"before must be a datetime with a time zone, not {type(before).__name__}{hint}")
