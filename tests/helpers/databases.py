@@ -36,12 +36,12 @@ PATIENCE = 60.0
 class EmptyDatabase:
     """An empty database with the tables, and engines for it that are disposed of in the end."""
 
-    def __init__(self, kind: str, folder: Path, stack: ExitStack) -> None:
+    def __init__(self, kind: str, folder: Path, stack: ExitStack, *, server: Any = None) -> None:
         self.kind, self._stack = kind, stack
         if kind == "sqlite":
             self.server, self.url = None, f"sqlite:///{folder / 'app.db'}"
         else:
-            self.server = {"postgresql": postgresql, "mariadb": mariadb}[kind].server()
+            self.server = server or {"postgresql": postgresql, "mariadb": mariadb}[kind].server()
             self.name = self.server.new_database()
             self.url = self.server.url(self.name, driver=DRIVERS[kind][0])
         self.store = self.open()
@@ -57,13 +57,13 @@ class EmptyDatabase:
         """Return a store on an engine of its own."""
         return SQLAlchemyStore(self.engine(url, **options))
 
-    def open_async(self, url: str = "", **options: Any) -> Any:
+    def open_async(self, url: str = "", *, leave_out: Any = (), **options: Any) -> Any:
         """Return an asynchronous store on an engine of its own, called like a blocking one."""
         loop = EventLoop()
         self._stack.callback(loop.close)
         engine = async_engine_for(url or self.async_url(), **options)
         self._stack.callback(lambda: loop.run(engine.dispose()))
-        return Blocking(AsyncSQLAlchemyStore(engine), loop)
+        return Blocking(AsyncSQLAlchemyStore(engine, leave_out=leave_out), loop)
 
     def async_url(self) -> str:
         """Return the URL for the asynchronous driver."""

@@ -77,7 +77,7 @@ class MariaDB:
 class OwnMariaDB(MariaDB):
     """A server that belongs to the tests."""
 
-    def __init__(self) -> None:
+    def __init__(self, *options: str) -> None:
         found = {name: shutil.which(name, path=_FOLDERS) for name in ("mariadbd", "mariadb-install-db")}
         missing = [name for name, path in found.items() if path is None]
         if missing:
@@ -110,6 +110,7 @@ class OwnMariaDB(MariaDB):
             f"--datadir={data}",
             "--bind-address=127.0.0.1",
             f"--port={port}",
+            *options,
         ]
         with (self._home / "log").open("wb") as log:
             self._process = subprocess.Popen(

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from databases import EmptyDatabase, everywhere, outcome_of, put
 from engines import async_engine_for, engine_for
+from postgresql import on_postgresql
 from sqlalchemy import MetaData, create_engine, event, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from sqlalchemy.pool import StaticPool
 from support import USER, World
 
-from twofa import Change
+from twofa import Change, Event, EventKind
 from twofa.stores.sqlalchemy import AsyncSQLAlchemyStore, SQLAlchemyStore, add_tables
 from twofa.stores.sqlalchemy.database import may_be_in_transaction
 from twofa.stores.sqlalchemy.store import database_of
@@ -49,6 +51,23 @@ def greets(engine: Any) -> None:
         connection.execute(text("SELECT 1"))
 
 
+def sets_at_connect(engine: Any) -> None:
+    """A host that sets something on each new connection of the driver, and leaves the commit to its first transaction."""
+    event.listen(engine, "connect", lambda connection, _: set_something(engine, connection))
+
+
+def sets_at_checkout(engine: Any) -> None:
+    """The same, each time that a connection is taken from the pool."""
+    event.listen(engine, "checkout", lambda connection, _, __: set_something(engine, connection))
+
+
+def set_something(engine: Any, connection: Any) -> None:
+    """Run what begins a transaction in every driver that has no autocommit."""
+    cursor = connection.cursor()
+    cursor.execute("SET application_name = 'host'" if engine.dialect.name == "postgresql" else "SELECT 1")
+    cursor.close()
+
+
 HOSTS: dict[str, tuple[dict[str, Any], dict[str, Any], Callable[[Any], None] | None]] = {
     "SERIALIZABLE": ({"isolation_level": "SERIALIZABLE"}, {}, None),
     "AUTOCOMMIT": ({"isolation_level": "AUTOCOMMIT"}, {}, None),
@@ -61,6 +80,11 @@ HOSTS: dict[str, tuple[dict[str, Any], dict[str, Any], Callable[[Any], None] | N
     "begins by hand": ({}, {}, begins_by_hand),
     "begins by hand, SERIALIZABLE": ({"isolation_level": "SERIALIZABLE"}, {}, begins_by_hand),
     "greets": ({}, {}, greets),
+    "sets at connect": ({}, {}, sets_at_connect),
+    "sets at checkout": ({}, {}, sets_at_checkout),
+    "streams": ({}, {"stream_results": True}, None),
+    "yields": ({"execution_options": {"yield_per": 2}}, {}, None),
+    "skips rollbacks": ({"skip_autocommit_rollback": True}, {}, None),
     "one connection": ({"pool_size": 1, "max_overflow": 0}, {}, None),
 }
 
@@ -116,6 +140,53 @@ def test_a_driver_that_does_not_tell_may_have_a_transaction_open() -> None:
     assert may_be_in_transaction(connection())
     assert may_be_in_transaction(connection(in_transaction=True))
     assert not may_be_in_transaction(connection(in_transaction=False))
+
+
+@on_postgresql
+def test_what_a_hook_sets_stays_set(pg: EmptyDatabase) -> None:
+    """The transaction that a hook has begun on the driver's connection is committed, so that its setting stays."""
+    engine = pg.engine(pool_size=1, max_overflow=0)
+    sets_at_connect(engine)
+    assert put(SQLAlchemyStore(engine))
+    with engine.connect() as connection:
+        assert "host" == connection.scalar(text("SHOW application_name"))
+
+
+@everywhere
+@pytest.mark.parametrize("host", ["no reset", "skips rollbacks"])
+def test_a_swap_that_raised_is_undone_whatever_the_pool_does(host: str, database: EmptyDatabase) -> None:
+    """A pool that returns connections without a rollback does not let the next call commit what a swap had begun."""
+    store = database.open(pool_size=1, max_overflow=0, **HOSTS[host][0])
+    assert put(store)
+    database.run("ALTER TABLE twofa_event RENAME TO gone")
+    with pytest.raises(DBAPIError):
+        store.swap(USER, Change(version(1), stored(2), (told_of(2),)))
+    database.run("ALTER TABLE gone RENAME TO twofa_event")
+    assert put(database.store, 3, "another")  # nothing is locked
+    assert (stored(1), [1]) == (store.load(USER), numbers(store))
+    assert put(store, 4, "a third")
+    assert (stored(1), [1]) == (database.store.load(USER), numbers(database.store))
+
+
+@everywhere
+def test_a_setting_keeps_kinds_of_events_out_of_the_trail(database: EmptyDatabase) -> None:
+    """Events of the kinds in `leave_out` are not kept, and all others are, on both faces."""
+    left_out = [EventKind.CODE_ACCEPTED, "code_rejected"]
+    for number, store in enumerate(
+        (
+            SQLAlchemyStore(database.engine(), leave_out=left_out),
+            database.open_async(leave_out=left_out),
+        )
+    ):
+        user_id = f"user-{number}"
+        kinds = [EventKind.SETUP_BEGUN, EventKind.CODE_ACCEPTED, EventKind.CODE_REJECTED, EventKind.DISABLED]
+        events = tuple(Event(kind, user_id, told_of(0).at) for kind in kinds)
+        assert store.swap(user_id, Change(None, stored(1), events))
+        assert [kinds[0], kinds[3]] == [happened.kind for happened in store.events(user_id)]
+        assert store.swap(user_id, Change(version(1), None, events[1:2]))
+        assert [] == list(store.events(user_id))
+    with pytest.raises(ValueError, match="code_acepted"):
+        SQLAlchemyStore(database.engine(), leave_out=["code_acepted"])
 
 
 @everywhere

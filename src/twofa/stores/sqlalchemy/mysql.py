@@ -85,9 +85,10 @@ class MySQL(StepByStep):
 
     @override
     def is_conflict(self, error: DBAPIError) -> bool:
-        if self.code(error) == self._STATEMENT_LOG and self._isolation_level == "READ COMMITTED":
+        if self.code(error) == self._STATEMENT_LOG:
+            # Nothing was committed. It is begun again at a level that this log takes, as is every swap from now on.
             self._isolation_level = "REPEATABLE READ"
-            return True  # nothing was committed, and it is begun again
+            return True
         return super().is_conflict(error)
 
     # --- outbox

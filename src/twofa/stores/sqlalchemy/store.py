@@ -17,7 +17,7 @@ from typing_extensions import override
 
 from twofa.events import EventKind
 from twofa.stores.protocol import AsyncStore, Store
-from twofa.stores.sqlalchemy.database import PRUNE_BATCH, Database
+from twofa.stores.sqlalchemy.database import Database
 from twofa.stores.sqlalchemy.forks import part_at_fork
 from twofa.stores.sqlalchemy.mysql import MySQL
 from twofa.stores.sqlalchemy.postgresql import PostgreSQL
@@ -97,8 +97,6 @@ class SQLAlchemyStore(Store):
         seconds, erased = seconds_of(before), 0
         while batch := self._on_a_connection(self._database.prune_events, seconds):
             erased += batch
-            if batch < PRUNE_BATCH:
-                break
             time.sleep(_BREATH)
         return erased
 
@@ -160,8 +158,6 @@ class AsyncSQLAlchemyStore(AsyncStore):
         seconds, erased = seconds_of(before), 0
         while batch := await self._on_a_connection(self._database.prune_events, seconds):
             erased += batch
-            if batch < PRUNE_BATCH:
-                break
             await asyncio.sleep(_BREATH)
         return erased
 
