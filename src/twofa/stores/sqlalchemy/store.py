@@ -17,7 +17,6 @@ from typing_extensions import override
 
 from twofa.events import EventKind
 from twofa.stores.protocol import AsyncStore, Store
-from twofa.stores.sqlalchemy.database import Database
 from twofa.stores.sqlalchemy.forks import part_at_fork
 from twofa.stores.sqlalchemy.mysql import MySQL
 from twofa.stores.sqlalchemy.postgresql import PostgreSQL
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
 
     from twofa.events import Event
     from twofa.stores.protocol import Change, OutboxEntry, Stored
+    from twofa.stores.sqlalchemy.database import Database
 
 P = ParamSpec("P")
 T = TypeVar("T")
