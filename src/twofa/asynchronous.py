@@ -25,6 +25,9 @@ from twofa._hidden import Hidden, expected
 from twofa.errors import OutcomeUnknown, StoreContention
 from twofa.keys import KeyRing
 from twofa.proofs import recognised
+from twofa.session import tickets
+from twofa.session.asynchronous import open_bearer, open_session
+from twofa.session.standing import UNSAID
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -36,6 +39,9 @@ if TYPE_CHECKING:
     from twofa.policy import Policy
     from twofa.proofs import Proof
     from twofa.results import RecoveryCodes, Setup, Status, Verification
+    from twofa.session.asynchronous import AsyncBearer, AsyncSession
+    from twofa.session.slot import HostSession, Rotation
+    from twofa.session.standing import HostUser
     from twofa.stores.protocol import AsyncStore
 
 __all__ = ["AsyncTwoFactor"]
@@ -225,6 +231,37 @@ class AsyncTwoFactor:
     async def reseal(self, user_id: str) -> bool:
         """See `TwoFactor.reseal`."""
         return await self._carry_out(Reseal.prepare(self._settings, user_id))
+
+    # --- sessions ----------------------------------------------------------------------------------------------------
+
+    async def session(
+        self,
+        held: HostSession,
+        *,
+        rotate: Rotation = UNSAID,
+        host_user: HostUser = UNSAID,
+        source: str | None = None,
+    ) -> AsyncSession:
+        """See `TwoFactor.session`."""
+        return await open_session(
+            self._carry_out, self._settings, held, rotate=rotate, host_user=host_user, source=source
+        )
+
+    async def bearer(self, token: str | None, *, source: str | None = None) -> AsyncBearer:
+        """See `TwoFactor.bearer`."""
+        hidden = Hidden(token)
+        del token
+        return await open_bearer(self._carry_out, self._settings, hidden, source=source)
+
+    async def login_ticket(self, user_id: str) -> str:
+        """See `TwoFactor.login_ticket`."""
+        return tickets.issue(self._settings, user_id, await self.status(user_id))
+
+    async def verify_ticket(self, ticket: str, code: str, *, source: str | None = None) -> Verification:
+        """See `TwoFactor.verify_ticket`."""
+        hidden, held = Hidden(code), Hidden(ticket)
+        del code, ticket
+        return await self._carry_out(tickets.authenticate(self._settings, held, hidden, source))
 
     # --- the loop: blocking.py has the same one, line by line --------------------------------------------------------
 

@@ -25,6 +25,9 @@ from twofa._hidden import Hidden, expected
 from twofa.errors import OutcomeUnknown, StoreContention
 from twofa.keys import KeyRing
 from twofa.proofs import recognised
+from twofa.session import tickets
+from twofa.session.blocking import open_bearer, open_session
+from twofa.session.standing import UNSAID
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -35,6 +38,9 @@ if TYPE_CHECKING:
     from twofa.policy import Policy
     from twofa.proofs import Proof
     from twofa.results import RecoveryCodes, Setup, Status, Verification
+    from twofa.session.blocking import Bearer, Session
+    from twofa.session.slot import HostSession, Rotation
+    from twofa.session.standing import HostUser
     from twofa.stores.protocol import Store
 
 __all__ = ["TwoFactor"]
@@ -295,6 +301,60 @@ class TwoFactor:
     def reseal(self, user_id: str) -> bool:
         """Encrypt the record under the primary key; return whether that was necessary. ASVS 5.0 11.2.2."""
         return self._carry_out(Reseal.prepare(self._settings, user_id))
+
+    # --- sessions ----------------------------------------------------------------------------------------------------
+
+    def session(
+        self,
+        held: HostSession,
+        *,
+        rotate: Rotation = UNSAID,
+        host_user: HostUser = UNSAID,
+        source: str | None = None,
+    ) -> Session:
+        """Return who is signed in in a browser, and what they may do: one a request. `docs/session.md` explains it.
+
+        `held` is what the host keeps for this browser: Flask's `session`, Django's or Starlette's `request.session`, or
+        a `dict`. One key of it, `"twofa"`, is used. Reads the store once, and not at all for a browser that is nobody.
+
+        `rotate` gives the session a new id. It is called at each sign-in, so that nobody can plant a session that they
+        know. Pass `None` where the cookie itself is the session (Flask's and Starlette's own). Django's is found.
+
+        `host_user` is for hosts with a login of their own, such as flask-login's or Django's: the id of the user whom
+        that names, or `None`. Nobody is signed in whom the two do not agree on.
+
+        Raises `TypeError` if `rotate` is left out where it cannot be found. A store that fails is raised by whatever is
+        asked of the session, save by `sign_out`.
+        """
+        return open_session(self._carry_out, self._settings, held, rotate=rotate, host_user=host_user, source=source)
+
+    def bearer(self, token: str | None, *, source: str | None = None) -> Bearer:
+        """Return who an API's client is that carries its own session: `token` is what `Bearer.token` was last.
+
+        `None`, or anything that is no such token, is nobody.
+        """
+        hidden = Hidden(token)
+        del token
+        return open_bearer(self._carry_out, self._settings, hidden, source=source)
+
+    def login_ticket(self, user_id: str) -> str:
+        """Return a ticket for a user whose password was right, for hosts that issue tokens of their own.
+
+        `verify_ticket` takes it back with a code within five minutes. It is as secret as the password was.
+
+        Raises `NotEnrolled` where no second factor protects the account: the password is enough.
+        """
+        return tickets.issue(self._settings, user_id, self.status(user_id))
+
+    def verify_ticket(self, ticket: str, code: str, *, source: str | None = None) -> Verification:
+        """Check and spend a code, of the app or a recovery code, of the user whom a ticket names.
+
+        Issue a token of your own for `Verification.user_id` then, and not before. Raises what `authenticate` does, and
+        `SignInRequired` for a ticket that is none, is too old, or is from before the second factor was changed.
+        """
+        hidden, held = Hidden(code), Hidden(ticket)
+        del code, ticket
+        return self._carry_out(tickets.authenticate(self._settings, held, hidden, source))
 
     # --- the loop: asynchronous.py has the same one, line by line ----------------------------------------------------
     # A generator that both faces drive was tried. It took 42 lines more and hid the way of a call.

@@ -7,13 +7,15 @@ happened and what to do; none contains a secret. A wrong type is a plain `TypeEr
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from datetime import datetime
 
 __all__ = [
+    "CodeRequired",
     "CodeReused",
+    "CrossSiteRequest",
     "InvalidCode",
     "InvalidKey",
     "InvalidKeyUri",
@@ -29,6 +31,7 @@ __all__ = [
     "RecoveryCodesExhausted",
     "ReenrolmentRequired",
     "SetupExpired",
+    "SignInRequired",
     "StoreContention",
     "Throttled",
     "TwoFactorError",
@@ -149,6 +152,50 @@ class ProofRequired(TwoFactorError):
         "a second factor protects this account: confirm the change with a current code, a recovery code, or a "
         "verification that is not older than ten minutes and was not used yet (proof=)"
     )
+
+
+SignInReason: TypeAlias = Literal["signed_out", "expired", "ended", "code_owed"]
+"""Why nobody is signed in: never was or signed out, too long ago, ended from elsewhere, or a code is still owed."""
+
+
+class SignInRequired(TwoFactorError):
+    """Nobody is signed in in this browser, or not under the account's present generation (ASVS 5.0 7.4.3)."""
+
+    code = "sign_in_required"
+
+    def __init__(self, reason: SignInReason = "signed_out") -> None:
+        super().__init__(reason)
+        self.reason: SignInReason = reason
+
+    def __str__(self) -> str:
+        return _SIGN_IN_REASONS[self.reason]
+
+
+_SIGN_IN_REASONS: dict[SignInReason, str] = {
+    "signed_out": "nobody is signed in here: ask for the password",
+    "expired": "the password was given too long ago: ask for it again",
+    "ended": "this session was ended by a change or a sign-out elsewhere: ask for the password again",
+    "code_owed": "the password was right, and a code of the second factor is still owed: ask for it",
+}
+
+
+class CodeRequired(SignInRequired):
+    """The password was right, and the second factor is still to come: show the form for a code."""
+
+    code = "code_required"
+
+    def __init__(self, recovery_only: bool = False) -> None:
+        super().__init__("code_owed")
+        self.args = (recovery_only,)  # what a copy is made with
+        self.recovery_only = recovery_only
+        """Whether only a recovery code serves, since the authenticator app was reset or blocked."""
+
+
+class CrossSiteRequest(TwoFactorError):
+    """Another site has made the browser send this request. It was not carried out."""
+
+    code = "cross_site_request"
+    message = "this request comes from a page of another site, and was refused: open the page here and try again"
 
 
 class RecordError(TwoFactorError):

@@ -146,6 +146,8 @@ class Policy:
     """Symbols of a code, 14 to 32, five bits each save the first (NIST SP 800-63B-4 §4.2.1.1: at least 64 bits)."""
     hashing: Argon2id | Scrypt = Argon2id()
     """How codes of less than 112 bits are hashed. Longer ones get a salted SHA-256: their length alone decides."""
+    session_lifetime: int = 86_400
+    """Seconds that a sign-in of the session layer lasts, from the password on (NIST SP 800-63B-4 §2.2.3: a day)."""
     throttle: Throttle = Throttle()
     """How wrong codes slow down the next ones, and when they block for good."""
     hash_threads: int | None = None
@@ -158,6 +160,7 @@ class Policy:
         _whole("period", self.period, SHORTEST_PERIOD, LONGEST_PERIOD, "NIST SP 800-63B-4 §3.1.4.1")
         _whole("window", self.window, 0, WIDEST_WINDOW, "RFC 6238 §5.2 and §6")
         _whole("setup_lifetime", self.setup_lifetime, 60, 600, "ASVS 5.0 6.4.1")
+        _whole("session_lifetime", self.session_lifetime, 60, 30 * 86_400, "NIST SP 800-63B-4 §2.1.3 and §2.2.3")
         _whole("recovery_codes", self.recovery_codes, 1, 32)
         _whole(
             "recovery_code_length",

@@ -111,9 +111,9 @@ class Vouched:
 Proof: TypeAlias = ByCode | ByRecoveryCode | ByVerification | Vouched
 
 
-def recognised(proof: Proof) -> Proof | Unexpected:
+def recognised(proof: Proof | None) -> Proof | Unexpected | None:
     """Return a proof, or only the type of anything else: a bare code in its place is a likely mistake, and a secret."""
-    return expected(proof, ByCode, ByRecoveryCode, ByVerification, Vouched)
+    return None if proof is None else expected(proof, ByCode, ByRecoveryCode, ByVerification, Vouched)
 
 
 def _require_text(proof: Proof, name: str, hidden: Hidden[Any]) -> None:

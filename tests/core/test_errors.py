@@ -10,7 +10,9 @@ import pytest
 
 from twofa import errors
 from twofa.errors import (
+    CodeRequired,
     CodeReused,
+    CrossSiteRequest,
     InvalidCode,
     InvalidKey,
     InvalidKeyUri,
@@ -26,6 +28,7 @@ from twofa.errors import (
     RecoveryCodesExhausted,
     ReenrolmentRequired,
     SetupExpired,
+    SignInRequired,
     StoreContention,
     Throttled,
     TwoFactorError,
@@ -48,6 +51,9 @@ FAMILY: dict[type[TwoFactorError], tuple[type[BaseException], str]] = {
     SetupExpired: (TwoFactorError, "setup_expired"),
     RecoveryCodesExhausted: (TwoFactorError, "recovery_codes_exhausted"),
     ProofRequired: (TwoFactorError, "proof_required"),
+    SignInRequired: (TwoFactorError, "sign_in_required"),
+    CodeRequired: (SignInRequired, "code_required"),
+    CrossSiteRequest: (TwoFactorError, "cross_site_request"),
     RecordError: (TwoFactorError, "record_error"),
     RecordDamaged: (RecordError, "record_damaged"),
     UnknownKey: (RecordError, "unknown_key"),
@@ -61,9 +67,15 @@ FAMILY: dict[type[TwoFactorError], tuple[type[BaseException], str]] = {
 }
 MADE: list[TwoFactorError] = [
     *(kind() for kind in FAMILY if kind not in {Throttled, UnknownKey}),
-    *(kind("something is wrong: put it right") for kind in FAMILY if not issubclass(kind, InvalidCode | Throttled)),
+    *(
+        kind("something is wrong: put it right")
+        for kind in FAMILY
+        if not issubclass(kind, InvalidCode | Throttled | SignInRequired)
+    ),
     *(kind(NOON) for kind in (InvalidCode, MalformedCode, CodeReused, Throttled)),
     UnknownKey("AbCd_-12"),
+    *(SignInRequired(reason) for reason in ("signed_out", "expired", "ended")),
+    CodeRequired(recovery_only=True),
 ]
 
 

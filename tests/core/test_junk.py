@@ -366,6 +366,15 @@ def test_handles_tokens_and_proofs_of_another_type_are_type_errors(junk: Any, si
     assert 0 == site.loads
 
 
+@pytest.mark.parametrize("operation", GUARDED)
+def test_no_proof_is_no_proof(operation: str, site: Site) -> None:
+    """`None` in its place is refused like one that does not serve, so that a session may have none to offer."""
+    with pytest.raises(ProofRequired):
+        site.prove(operation, None)
+
+    assert (0, 0) == site.cost
+
+
 # --- user ids, sources, account names ------------------------------------------------------------------------------
 
 

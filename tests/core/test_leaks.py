@@ -416,8 +416,8 @@ class Case(NamedTuple):
         return f"{self.operation}-{self.name}"
 
 
-NO_OPERATION = {"browser_token", "events"}
-"""What neither reads nor writes a record: these have cases of their own."""
+NO_OPERATION = {"browser_token", "events", "session", "bearer", "login_ticket", "verify_ticket"}
+"""What is no operation on a record: these have cases of their own, sessions and tickets in `tests/session`."""
 OPERATIONS = [name for name in vars(TwoFactor) if not name.startswith("_") and name not in NO_OPERATION]
 PARAMETERS = {name: set(inspect.signature(getattr(TwoFactor, name)).parameters) for name in OPERATIONS}
 WRITING = [name for name in OPERATIONS if name not in {"status", "resume_setup"}]
@@ -510,7 +510,7 @@ def _of_arguments(operation: str) -> Iterator[Case]:
             name = f"{parameter} is {type(wrong).__name__}"
             yield Case(operation, name, TypeError, _with(operation, **{parameter: wrong}))
         if operation != "begin_setup":
-            missing = {"code": MalformedCode, "handle": TypeError, "proof": TypeError}[parameter]
+            missing = {"code": MalformedCode, "handle": TypeError, "proof": ProofRequired}[parameter]
             if operation == "cancel_setup":
                 missing = None  # without a handle it cancels whatever waits
             yield Case(operation, f"{parameter} is missing", missing, _with(operation, **{parameter: None}))
@@ -953,6 +953,7 @@ def test_whatever_carries_a_secret_hides_it(value: object, monkeypatch: pytest.M
 def test_every_method_is_walked_to_success_and_to_every_error() -> None:
     """No public method is without paths, and no error of the library is never raised by one of them."""
     bases = {TwoFactorError, errors.RecordError}  # which are caught, never raised
+    bases |= {errors.SignInRequired, errors.CodeRequired, errors.CrossSiteRequest}  # see `tests/session`
     raised = {case.outcome for case in CASES} | {outcome for _, outcome, _ in WAYS}
 
     assert set(OPERATIONS) == {name for name in vars(AsyncTwoFactor) if not name.startswith("_")} - NO_OPERATION

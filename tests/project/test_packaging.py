@@ -25,6 +25,7 @@ LAYERS = [
     {"_record"},
     {"keys"},
     {"_engine"},
+    {"session"},
     {"asynchronous", "blocking"},
     {""},
 ]

@@ -66,8 +66,8 @@ def check_generation(generation: object) -> None:
         require(generation, str, "generation", "str or None")
 
 
-def checked_proof(proof: Proof | Unexpected) -> Proof:
-    """Return the proof; raises `TypeError` for anything else."""
+def checked_proof(proof: Proof | Unexpected | None) -> Proof | None:
+    """Return the proof, if there is one; raises `TypeError` for anything else."""
     if isinstance(proof, Unexpected):
         hint = ": pass ByVerification(verification.token)" if proof.kind == "Verification" else ""
         raise TypeError(f"proof must be ByCode, ByRecoveryCode, ByVerification or Vouched, not {proof.kind}{hint}")

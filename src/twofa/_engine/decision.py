@@ -50,6 +50,13 @@ class Passed:
     """Time steps by which the app's clock was ahead; `None` for anything but a TOTP code."""
 
 
+@dataclass(frozen=True, slots=True)
+class SessionGeneration:
+    """The generation of the session that a call comes from."""
+
+    generation: str | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
     """What all operations have in common: who asks, when, and under which policy."""
@@ -65,6 +72,13 @@ class Call:
     """Threads that hash at once."""
     browser: str | None = None
     """The generation in a browser token that is genuine and this user's, or `None`."""
+
+    session: SessionGeneration | None = None
+    """Under any other generation the call is refused: the session that it comes from was ended meanwhile."""
+
+    def has_ended(self, state: State) -> bool:
+        """Whether the session that this call comes from was ended."""
+        return self.session is not None and self.session.generation != state.generation
 
     def lane(self, state: State) -> LaneName:
         """Return the lane in which this call's attempt counts: a browser is known under the present generation."""

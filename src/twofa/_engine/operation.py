@@ -13,7 +13,7 @@ from twofa._engine.decision import Call, Decision, Passed
 from twofa._engine.hashing import Done
 from twofa._engine.judging import judge_proof
 from twofa._engine.transitions import TABLE, Requirement
-from twofa.errors import OutcomeUnknown, StoreContention
+from twofa.errors import OutcomeUnknown, SignInRequired, StoreContention
 from twofa.events import EventKind
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ class Operation(Generic[T]):
     def decide(self, record: Record, done: Done | None) -> Decision[T]:
         """Decide on the record as it is stored, with what came of this call's slow work so far."""
         state = record.state.at(self.call.now)
+        if self.call.has_ended(state):
+            return self.call.refuse(SignInRequired("ended"))
         requires = TABLE[self.name][state.name].requires
         if not isinstance(requires, Requirement):
             return self.call.refuse(requires())

@@ -32,7 +32,7 @@ class ResetRecoveryCodes(Operation[RecoveryCodes]):
 
     name: ClassVar[str] = "reset_recovery_codes"
 
-    proof: Proof
+    proof: Proof | None
     new_codes: NewCodes
     generation: str
     token: Hidden[str]
@@ -42,7 +42,7 @@ class ResetRecoveryCodes(Operation[RecoveryCodes]):
         cls,
         settings: Settings,
         user_id: str,
-        proof: Proof | Unexpected,
+        proof: Proof | Unexpected | None,
         browser: Hidden[str] | None,
         source: str | None,
     ) -> ResetRecoveryCodes:
@@ -56,7 +56,7 @@ class ResetRecoveryCodes(Operation[RecoveryCodes]):
             token=Hidden(_entropy.random_token()),
         )
 
-    def get_proof(self) -> Proof:
+    def get_proof(self) -> Proof | None:
         """The account is protected: it takes a proof."""
         return self.proof
 
@@ -81,7 +81,7 @@ class ResetAuthenticator(Operation[Setup]):
 
     label: Label
     new: NewSetup
-    proof: Proof
+    proof: Proof | None
     generation: str
 
     @classmethod
@@ -91,7 +91,7 @@ class ResetAuthenticator(Operation[Setup]):
         user_id: str,
         account_name: str,
         issuer: str | None,
-        proof: Proof | Unexpected,
+        proof: Proof | Unexpected | None,
         browser: Hidden[str] | None,
         source: str | None,
     ) -> ResetAuthenticator:
@@ -102,7 +102,7 @@ class ResetAuthenticator(Operation[Setup]):
         generation = _entropy.random_token()
         return cls(call=call, label=label, new=NewSetup.draw(call), proof=known, generation=generation)
 
-    def get_proof(self) -> Proof:
+    def get_proof(self) -> Proof | None:
         """The account is protected: it takes a proof."""
         return self.proof
 
@@ -132,7 +132,7 @@ class Disable(Operation[str | None]):
 
     name: ClassVar[str] = "disable"
 
-    proof: Proof
+    proof: Proof | None
     generation: str
 
     @classmethod
@@ -140,7 +140,7 @@ class Disable(Operation[str | None]):
         cls,
         settings: Settings,
         user_id: str,
-        proof: Proof | Unexpected,
+        proof: Proof | Unexpected | None,
         browser: Hidden[str] | None,
         source: str | None,
     ) -> Disable:
@@ -148,7 +148,7 @@ class Disable(Operation[str | None]):
         call = settings.call(cls.name, user_id, browser, source)
         return cls(call=call, proof=arguments.checked_proof(proof), generation=_entropy.random_token())
 
-    def get_proof(self) -> Proof:
+    def get_proof(self) -> Proof | None:
         """An unprotected account needs no proof and spends none."""
         return self.proof
 
@@ -174,14 +174,14 @@ class Forget(Operation[None]):
 
     name: ClassVar[str] = "forget"
 
-    proof: Proof
+    proof: Proof | None
 
     @classmethod
     def prepare(
         cls,
         settings: Settings,
         user_id: str,
-        proof: Proof | Unexpected,
+        proof: Proof | Unexpected | None,
         browser: Hidden[str] | None,
         source: str | None,
     ) -> Forget:
@@ -189,7 +189,7 @@ class Forget(Operation[None]):
         call = settings.call(cls.name, user_id, browser, source)
         return cls(call=call, proof=arguments.checked_proof(proof))
 
-    def get_proof(self) -> Proof:
+    def get_proof(self) -> Proof | None:
         """An unprotected account needs no proof and spends none."""
         return self.proof
 

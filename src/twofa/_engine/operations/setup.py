@@ -112,7 +112,7 @@ class BeginSetup(Operation[Setup]):
     ) -> BeginSetup:
         """Check the arguments and draw a secret."""
         call = settings.call(cls.name, user_id, browser, source)
-        known = None if proof is None else arguments.checked_proof(proof)
+        known = arguments.checked_proof(proof)
         label = Label.checked(settings, account_name, issuer)
         return cls(call=call, label=label, new=NewSetup.draw(call), proof=known)
 
