@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from contextlib import closing, contextmanager
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
@@ -16,12 +17,14 @@ from twofa.testing import (
     AsyncListingConformance,
     AsyncOutboxConformance,
     AsyncProcessConformance,
+    AsyncStatedAbsenceConformance,
     AsyncStoreMachine,
     FailureConformance,
     HostTransactionConformance,
     ListingConformance,
     OutboxConformance,
     ProcessConformance,
+    StatedAbsenceConformance,
     StoreMachine,
 )
 
@@ -49,14 +52,42 @@ class TestSQLiteStoreInMemory(OutboxConformance, ListingConformance):
         return store
 
 
+class MisledConnection(sqlite3.Connection):
+    """A connection whose queries of records can be made to return nothing, or another user's record."""
+
+    lost = False
+    about: str | None = None
+
+    def execute(self, statement: str, parameters: Any = ()) -> sqlite3.Cursor:
+        if "SELECT" not in statement or "twofa_record" not in statement:
+            return super().execute(statement, parameters)
+        if MisledConnection.lost:
+            return super().execute("SELECT 1 WHERE 0")
+        return super().execute(statement, (MisledConnection.about,) if MisledConnection.about else parameters)
+
+
 class TestSQLiteStore(
-    OutboxConformance, ListingConformance, ProcessConformance, HostTransactionConformance, FailureConformance
+    OutboxConformance,
+    ListingConformance,
+    ProcessConformance,
+    HostTransactionConformance,
+    FailureConformance,
+    StatedAbsenceConformance,
 ):
     """`SQLiteStore` keeps the laws in a file."""
 
     @pytest.fixture(autouse=True)
-    def _folder(self, tmp_path: Path) -> None:
+    def _folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.path = tmp_path / "app.db"
+        monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=MisledConnection))
+        monkeypatch.setattr(MisledConnection, "lost", False)
+        monkeypatch.setattr(MisledConnection, "about", None)
+
+    def lose_answers(self, store):
+        MisledConnection.lost = True
+
+    def swap_answers(self, store, user_id):
+        MisledConnection.about = user_id
 
     def make_store(self):
         return SQLiteStore(self.path)
@@ -80,9 +111,25 @@ class TestSQLiteStore(
 
 
 class TestThreadedStore(
-    AsyncOutboxConformance, AsyncListingConformance, AsyncProcessConformance, AsyncFailureConformance
+    AsyncOutboxConformance,
+    AsyncListingConformance,
+    AsyncProcessConformance,
+    AsyncFailureConformance,
+    AsyncStatedAbsenceConformance,
 ):
     """`ThreadedStore` keeps the laws over a store that keeps them."""
+
+    def lose_answers(self, store):
+        async def forgetful(function, *arguments):
+            await asyncio.to_thread(function, *arguments)
+
+        store._run_blocking = forgetful
+
+    def swap_answers(self, store, user_id):
+        async def confused(function, _, *arguments):
+            return await asyncio.to_thread(function, user_id, *arguments)
+
+        store._run_blocking = confused
 
     @pytest.fixture(autouse=True)
     def _folder(self, tmp_path: Path):

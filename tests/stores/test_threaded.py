@@ -13,6 +13,7 @@ import trio
 
 import twofa.stores
 from twofa.stores import Change, MemoryStore, SQLiteStore, Stored, ThreadedStore, Trail
+from twofa.stores.protocol import UnexpectedAnswer
 from twofa.testing.race_conformance import THREADS
 from twofa.testing.samples import USER, event, numbers, stored, version
 
@@ -86,7 +87,17 @@ def test_every_call_goes_through_run_blocking():
 
     change = Change(None, stored(1), (event(1),))
     assert [True, stored(1), (event(1),), (USER,)] == asyncio.run(work())
-    assert [("swap", (USER, change)), ("load", (USER,)), ("events", (USER,)), ("user_ids", ("a", 7))] == calls
+    assert [("swap", (USER, change)), ("_load", (USER,)), ("events", (USER,)), ("user_ids", ("a", 7))] == calls
+
+
+def test_a_run_blocking_that_returns_nothing_is_told_of():
+    """Its missing `return` would read as "no second factor": the error says whose fault it is."""
+
+    async def forgetful(function: Callable[..., Any], *arguments: object) -> None:
+        function(*arguments)
+
+    with pytest.raises(UnexpectedAnswer, match="run_blocking must return what the function that it was given returned"):
+        asyncio.run(ThreadedStore(MemoryStore(), run_blocking=forgetful).load(USER))
 
 
 def test_it_works_under_trio(tmp_path):
@@ -221,12 +232,12 @@ def test_every_name_of_the_package_is_there():
         ("import twofa, twofa.stores", set()),
         ("from twofa.stores import Store, AsyncStore, Stored, Change, Trail, Listing", set()),
         ("from twofa.stores import MemoryStore", set()),
-        ("from twofa.stores import ThreadedStore", set()),
+        ("from twofa.stores import ThreadedStore", {"asyncio"}),
         ("from twofa.stores import SQLiteStore", {"sqlite3"}),
     ],
 )
 def test_a_store_costs_nothing_until_it_is_asked_for(statement, loaded):
-    """Neither the package nor another store loads a database driver or an event loop."""
+    """Only the store that needs it loads a database driver or an event loop."""
     program = f"import sys; {statement}; print(*{{'sqlite3', 'asyncio'}} & set(sys.modules))"
     shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert loaded == set(shown.split())

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar, cast
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
 from typing_extensions import override
 
-from twofa.stores.protocol import AsyncStore
+from twofa.stores.protocol import AsyncStore, Stored, UnexpectedAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -14,31 +16,39 @@ if TYPE_CHECKING:
     from typing import Any
 
     from twofa.events import Event
-    from twofa.stores.protocol import Change, OutboxEntry, Store, Stored
-
-T = TypeVar("T")
+    from twofa.stores.protocol import Change, OutboxEntry, Store
 
 
-async def _in_a_thread(function: Callable[..., T], *arguments: object) -> T:
-    import asyncio  # a host under another event loop does without
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Loaded:
+    """What the wrapped store has loaded, and for whom."""
 
-    return await asyncio.to_thread(function, *arguments)
+    user_id: str
+    stored: Stored | None
 
 
 class ThreadedStore(AsyncStore):
     """An asynchronous store over a blocking one. A swap that is cancelled runs to its end: it leaves old or new."""
 
-    def __init__(self, store: Store, *, run_blocking: Callable[..., Awaitable[Any]] = _in_a_thread) -> None:
+    def __init__(self, store: Store, *, run_blocking: Callable[..., Awaitable[Any]] = asyncio.to_thread) -> None:
         """Wrap `store`.
 
-        `run_blocking(function, *arguments)` runs a function in a thread: pass `trio.to_thread.run_sync` under trio.
+        `run_blocking(function, *arguments)` runs a function in a thread and returns what it returned: pass
+        `trio.to_thread.run_sync` under trio.
         """
         self._store = store
         self._run_blocking = run_blocking
 
     @override
     async def load(self, user_id: str) -> Stored | None:
-        return cast("Stored | None", await self._run_blocking(self._store.load, user_id))
+        answer: object = await self._run_blocking(self._load, user_id)
+        # A `run_blocking` of the host's that forgets to return would read as "no record", which lets everybody in.
+        if not isinstance(answer, _Loaded) or answer.user_id != user_id:
+            raise UnexpectedAnswer("run_blocking must return what the function that it was given returned, and did not")
+        return answer.stored
+
+    def _load(self, user_id: str) -> _Loaded:
+        return _Loaded(user_id=user_id, stored=self._store.load(user_id))
 
     @override
     async def swap(self, user_id: str, change: Change) -> bool:
