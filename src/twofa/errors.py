@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
+from twofa._time import http_date, rfc3339
+
 if TYPE_CHECKING:
     from datetime import datetime
 
@@ -40,22 +42,51 @@ __all__ = [
 ]
 
 
+_MISCONFIGURED = "two-factor authentication is not set up correctly on this site"
+
+
 class TwoFactorError(Exception):
     """The base of everything that twofa raises on its own account."""
 
     code: ClassVar[str] = "two_factor_error"
     """A stable name for machines: never renamed, never reused for another meaning."""
 
-    message: ClassVar[str] = "two-factor authentication failed"
+    http_status: ClassVar[int] = 500
+    """The status of an HTTP answer that reports the error (RFC 9110 §15.5, §15.6, RFC 6585 §4)."""
+
+    message: str = "two-factor authentication failed"
+    """What `str()` says, to developers and in logs, where nothing else was said when the error was made."""
+
+    public_message: ClassVar[str | None] = None
+    """What a client hears instead, where the message speaks of method names or of what is inside the store."""
 
     def __str__(self) -> str:
         return str(self.args[0]) if self.args else self.message
+
+    def to_dict(self) -> dict[str, str | None]:
+        """Return what a client may see, for JSON: `code`, `message`, and `retry_at` (`2027-01-15T12:00:00Z` or `None`).
+
+        `code` is for programs and translations. Nothing from inside the store is in it.
+        """
+        retry_at: datetime | None = getattr(self, "retry_at", None)
+        return {
+            "code": self.code,
+            "message": self.public_message or str(self),
+            "retry_at": None if retry_at is None else rfc3339(retry_at),
+        }
+
+    @property
+    def http_headers(self) -> dict[str, str]:
+        """`Retry-After` as a date where the error says when to try again (RFC 9110 §10.2.3), otherwise nothing."""
+        retry_at: datetime | None = getattr(self, "retry_at", None)
+        return {} if retry_at is None else {"Retry-After": http_date(retry_at)}
 
 
 class InvalidCode(TwoFactorError):
     """The code was not accepted, and the attempt was counted (NIST SP 800-63B-4 §3.2.2)."""
 
     code = "invalid_code"
+    http_status = 422
     message = "the code is not right: enter the app's newest code, or a recovery code of the latest set"
 
     setup_message: ClassVar[str] = (
@@ -67,7 +98,7 @@ class InvalidCode(TwoFactorError):
         self.retry_at = retry_at
         """When the next attempt will be looked at (aware UTC), where this failure started a wait."""
         if in_setup:  # where only the new app's code serves, the message must not speak of recovery codes
-            self.message = self.setup_message  # type: ignore[misc]  # this instance says something else
+            self.message = self.setup_message
 
     def __str__(self) -> str:
         return self.message if self.retry_at is None else f"{self.message}, after {_clock_time(self.retry_at)}"
@@ -95,6 +126,7 @@ class Throttled(TwoFactorError):
     """Too many wrong codes: this attempt was neither looked at nor counted (NIST SP 800-63B-4 §3.2.2)."""
 
     code = "throttled"
+    http_status = 429
 
     def __init__(self, retry_at: datetime) -> None:
         super().__init__(retry_at)
@@ -109,13 +141,16 @@ class NotEnrolled(TwoFactorError):
     """The account has no confirmed second factor. Ask `status().required` before asking for a code."""
 
     code = "not_enrolled"
+    http_status = 409
     message = "no second factor is set up for this account: begin_setup and confirm_setup come first"
+    public_message = "no second factor is set up for this account"
 
 
 class ReenrolmentRequired(TwoFactorError):
     """The authenticator was reset or blocked by wrong codes: until a new one is confirmed, recovery codes serve."""
 
     code = "reenrolment_required"
+    http_status = 409
     message = "the authenticator app was reset or blocked: use a recovery code, then set up the app again"
 
 
@@ -123,21 +158,29 @@ class NoSetup(TwoFactorError):
     """There is nothing to confirm, or it is another session's."""
 
     code = "no_setup"
+    http_status = 410
     message = "no set-up with this handle is waiting for a code: begin_setup again and scan the new QR code"
+    public_message = "no set-up of this session is waiting for a code: begin again and scan the new QR code"
 
 
 class SetupExpired(TwoFactorError):
     """The set-up was not confirmed in time; its secret is erased."""
 
     code = "setup_expired"
+    http_status = 410
     message = "the set-up was not confirmed in time: begin_setup again and scan the new QR code"
+    public_message = "the set-up was not confirmed in time: begin again and scan the new QR code"
 
 
 class RecoveryCodesExhausted(TwoFactorError):
     """No recovery code is left, or the set was blocked by wrong codes."""
 
     code = "recovery_codes_exhausted"
+    http_status = 409
     message = "no usable recovery code would be left: make a new set with reset_recovery_codes first"
+    public_message = (
+        "there are no recovery codes that you could use or are known to have: make a new set and save it first"
+    )
     unseen_message: ClassVar[str] = (
         "nobody has said that the recovery codes are saved, and without an authenticator they would be the only way "
         "in: make a new set with reset_recovery_codes, show it, and call acknowledge_recovery_codes first"
@@ -148,10 +191,12 @@ class ProofRequired(TwoFactorError):
     """A second factor protects the account, and nothing valid was offered to prove that its owner is asking."""
 
     code = "proof_required"
+    http_status = 403
     message = (
         "a second factor protects this account: confirm the change with a current code, a recovery code, or a "
         "verification that is not older than ten minutes and was not used yet (proof=)"
     )
+    public_message = "a second factor protects this account: confirm the change with a current code or a recovery code"
 
 
 SignInReason: TypeAlias = Literal["signed_out", "expired", "ended", "code_owed"]
@@ -202,6 +247,8 @@ class RecordError(TwoFactorError):
     """The stored record cannot be trusted. It is never read as "no second factor"."""
 
     code = "record_error"
+    http_status = 503
+    public_message = "the second factor of this account cannot be checked at the moment: nothing was granted or changed"
 
 
 class RecordDamaged(RecordError):
@@ -239,16 +286,23 @@ class StoreContention(TwoFactorError):
     """Others kept changing the same record. The operation did not happen; at most its attempt was counted."""
 
     code = "store_contention"
+    http_status = 503
     message = "the account's record kept changing under this request and nothing was done: try again"
+    public_message = "too much happened to this account at once and nothing was done: try again"
 
 
 class OutcomeUnknown(TwoFactorError):
     """The store failed in the middle. Nothing was granted, but the change may have happened."""
 
     code = "outcome_unknown"
+    http_status = 503
     message = (
         "the store failed while saving, and it cannot be told whether the change happened: nothing was granted; "
         "look at status(), then try again with a new code"
+    )
+    public_message = (
+        "it cannot be told whether the change was saved: nothing was granted; look at your settings, then try "
+        "again with a new code"
     )
 
 
@@ -256,24 +310,28 @@ class InvalidKeyUri(TwoFactorError, ValueError):
     """An otpauth Key URI, or a part for one, that no authenticator could use."""
 
     code = "invalid_key_uri"
+    http_status = 422
 
 
 class InvalidSecret(TwoFactorError, ValueError):
     """A TOTP secret that is too short or not base32 (RFC 4226 §4 R6, RFC 4648 §6)."""
 
     code = "invalid_secret"
+    http_status = 422
 
 
 class InvalidKey(TwoFactorError, ValueError):
     """A sealing key that is not 32 random bytes in base64url."""
 
     code = "invalid_key"
+    public_message = _MISCONFIGURED
 
 
 class PolicyError(TwoFactorError, ValueError):
     """A setting outside what the standards allow; the message names the clause."""
 
     code = "policy_error"
+    public_message = _MISCONFIGURED
 
 
 def _clock_time(at: datetime) -> str:

@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import Any, TypeAlias
+
+from twofa._plain import plain_fields
 
 __all__ = ["Event", "EventKind"]
 
@@ -123,6 +125,10 @@ class Event:
             object.__setattr__(self, "kind", _kind_named(self.kind))
         # A copy that nobody can change: the same event goes to the store, the log and the listener.
         object.__setattr__(self, "detail", MappingProxyType(dict(self.detail)))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return every field, for JSON: `kind` as text, `at` as `2027-01-15T12:00:00Z`, `detail` as an object."""
+        return {**plain_fields(self), "kind": str(self.kind), "detail": dict(self.detail)}
 
     def __reduce__(self) -> tuple[object, ...]:
         # What `detail` is wrapped in cannot be pickled. An event may wait in a queue while the library is upgraded, so

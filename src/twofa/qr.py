@@ -16,7 +16,7 @@ from html import escape
 from itertools import groupby
 from struct import pack
 
-__all__ = ["data_uri", "png", "svg", "text"]
+__all__ = ["SVG", "data_uri", "png", "svg", "text"]
 
 TITLE = "QR code for your authenticator app"
 
@@ -29,7 +29,17 @@ _LONGEST = 2000
 _LARGEST_SCALE = 64
 
 
-def svg(uri: str, *, title: str = TITLE, scale: int = 5, xml_declaration: bool = False) -> str:
+class SVG(str):
+    """An SVG element as text. Template engines that escape text take it as it is, as they take their own markup."""
+
+    __slots__ = ()
+
+    def __html__(self) -> str:
+        """Return the element: what Jinja, MarkupSafe and Django ask for before they escape."""
+        return str(self)
+
+
+def svg(uri: str, *, title: str = TITLE, scale: int = 5, xml_declaration: bool = False) -> SVG:
     """Return an SVG element to put into a page as it is.
 
     It has no `id`, script or style, so that it can stand beside another and under a strict Content-Security-Policy, and
@@ -53,7 +63,7 @@ def svg(uri: str, *, title: str = TITLE, scale: int = 5, xml_declaration: bool =
     side = len(rows)
     name = escape("".join(filter(str.isprintable, title)))
     dark = "".join(f"M{x} {y}h{width}v1h-{width}z" for y, row in enumerate(rows) for x, width in _dark_runs(row))
-    return (
+    return SVG(
         f"{_XML_DECLARATION if xml_declaration else ''}"
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{side * scale}" height="{side * scale}"'
         f' viewBox="0 0 {side} {side}" role="img" aria-label="{name}" shape-rendering="crispEdges">'

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, NoReturn, TypeAlias, overload
+from typing import Any, Literal, NoReturn, TypeAlias, overload
 
 from twofa import qr
 from twofa._hidden import Hidden
 from twofa._parameters import Algorithm
+from twofa._plain import plain_fields
 
 __all__ = ["RecoveryCodes", "Setup", "StateName", "Status", "Verification"]
 
@@ -35,6 +36,14 @@ class Setup:
     generation: str | None
     """The account's generation, which `reset_authenticator` renews; `None` before the first confirm."""
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return what the user's page shows, for JSON: `uri`, `manual_key`, `expires_at` and `generation`.
+
+        The `handle` is left out: it belongs into the session. So is the QR code, since drawing one takes 10 to 150 ms
+        of processor time: add `qr_svg()` where the page wants it. Answer with `Cache-Control: no-store`.
+        """
+        return {"uri": self.uri, "manual_key": self.manual_key, **plain_fields(self)}
+
     @property
     def handle(self) -> str:
         """32 characters; a bearer secret."""
@@ -50,8 +59,8 @@ class Setup:
         """The secret in base32, in groups of four, for typing in by hand."""
         return self._manual_key.value
 
-    def qr_svg(self) -> str:
-        """Return the QR code as an SVG element to put into a page as it is."""
+    def qr_svg(self) -> qr.SVG:
+        """Return the QR code as an SVG element, which Jinja and Django put into a page as it is."""
         return qr.svg(self.uri)
 
     def qr_png(self) -> bytes:
@@ -83,6 +92,10 @@ class Verification:
     _token: Hidden[str]
     generation: str
     """Compare it on each request to end sessions that began before the second factor changed (ASVS 5.0 7.4.3)."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return every field but the token, for JSON."""
+        return plain_fields(self)
 
     @property
     def token(self) -> str:
@@ -158,6 +171,10 @@ class Status:
     """Digits of the present authenticator's codes, for the input field."""
     period: int | None
     """Seconds of its time step."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return every field, for JSON; times are text such as `2027-01-15T12:00:00Z`, `None` is `null`."""
+        return plain_fields(self)
 
     def __bool__(self) -> NoReturn:
         # A status always exists. `if two_factor.status(user):` would ask everyone for a code, or skip it for nobody.

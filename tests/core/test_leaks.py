@@ -864,6 +864,8 @@ WAYS: list[tuple[str, type[BaseException] | None, Callable[[], object]]] = [
     ("Verification", None, lambda: repr(VERIFICATION)),
     ("RecoveryCodes", None, lambda: repr(CODES)),
     ("RecoveryCodes", IndexError, lambda: CODES[1]),
+    ("Setup.to_dict", None, lambda: sorted(SETUP.to_dict())),
+    ("Verification.to_dict", None, VERIFICATION.to_dict),
     ("RecoveryCodes.text", None, lambda: len(CODES.text())),
     ("KeyRing", None, lambda: repr(KeyRing(KEY, OTHER_KEY))),
     ("KeyRing", InvalidKey, lambda: KeyRing(CUT_KEY)),
@@ -979,7 +981,9 @@ def test_everything_that_takes_a_secret_is_used() -> None:
         if not name.startswith("_") and callable(getattr(kind, name)) and not isinstance(value, property)
     }
     functions = {value.__name__ for value in public if inspect.isfunction(value)}
-    modules = {f"key_uri.{name}" for name in key_uri.__all__ if name.islower()} | {f"qr.{name}" for name in qr.__all__}
+    modules = {f"key_uri.{name}" for name in key_uri.__all__ if name.islower()} | {
+        f"qr.{name}" for name in qr.__all__ if name.islower()
+    }
 
     assert set() == ({kind.__name__ for kind in carriers} | methods | functions | modules) - used
     assert {"TOTP", "Setup", "RecoveryCodes", "Verification", "KeyRing"} < {kind.__name__ for kind in carriers}

@@ -35,6 +35,7 @@ from twofa import (
 )
 from twofa.errors import InvalidCode, Throttled, UnknownKey
 from twofa.key_uri import KeyUri, parse
+from twofa.qr import SVG
 from twofa.stores import MemoryStore, SQLiteStore, ThreadedStore
 
 if TYPE_CHECKING:
@@ -153,7 +154,9 @@ def shapes(setup: Setup, verification: Verification, codes: RecoveryCodes, statu
     assert_type(setup.manual_key, str)
     assert_type(setup.expires_at, datetime)
     assert_type(setup.generation, str | None)
-    assert_type(setup.qr_svg(), str)
+    assert_type(setup.qr_svg(), SVG)
+    assert_type(setup.qr_svg().__html__(), str)
+    assert_type(setup.to_dict(), dict[str, Any])
     assert_type(setup.qr_png(), bytes)
     assert_type(setup.qr_data_uri(), str)
     assert_type(setup.qr_text(), str)

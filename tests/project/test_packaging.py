@@ -19,7 +19,7 @@ PACKAGE = Path(twofa.__file__).parent
 MODULES = sorted(module.name for module in pkgutil.walk_packages([str(PACKAGE)], "twofa."))
 
 LAYERS = [
-    {"_base32", "_entropy", "_hidden", "_parameters", "_text", "_time"}
+    {"_base32", "_entropy", "_hidden", "_parameters", "_plain", "_text", "_time"}
     | {"errors", "events", "key_uri", "otp", "policy", "proofs", "qr", "results"},
     {"stores", "stores.protocol", "stores.trail"},
     {"_record"},
