@@ -7,7 +7,7 @@ happened and what to do; none contains a secret. A wrong type is a plain `TypeEr
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 from twofa._time import http_date, rfc3339
 
@@ -63,7 +63,7 @@ class TwoFactorError(Exception):
     def __str__(self) -> str:
         return str(self.args[0]) if self.args else self.message
 
-    def to_dict(self) -> dict[str, str | None]:
+    def to_dict(self) -> dict[str, Any]:
         """Return what a client may see, for JSON: `code`, `message`, and `retry_at` (`2027-01-15T12:00:00Z` or `None`).
 
         `code` is for programs and translations. Nothing from inside the store is in it.
@@ -207,6 +207,8 @@ class SignInRequired(TwoFactorError):
     """Nobody is signed in in this browser, or not under the account's present generation (ASVS 5.0 7.4.3)."""
 
     code = "sign_in_required"
+    http_status = 401
+    public_message = "sign in again"
 
     def __init__(self, reason: SignInReason = "signed_out") -> None:
         super().__init__(reason)
@@ -214,6 +216,10 @@ class SignInRequired(TwoFactorError):
 
     def __str__(self) -> str:
         return _SIGN_IN_REASONS[self.reason]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Add `reason`, so that a page can say why."""
+        return {**super().to_dict(), "reason": self.reason}
 
 
 _SIGN_IN_REASONS: dict[SignInReason, str] = {
@@ -228,6 +234,7 @@ class CodeRequired(SignInRequired):
     """The password was right, and the second factor is still to come: show the form for a code."""
 
     code = "code_required"
+    public_message = "enter a code of your authenticator app, or a recovery code"
 
     def __init__(self, recovery_only: bool = False) -> None:
         super().__init__("code_owed")
@@ -235,11 +242,16 @@ class CodeRequired(SignInRequired):
         self.recovery_only = recovery_only
         """Whether only a recovery code serves, since the authenticator app was reset or blocked."""
 
+    def to_dict(self) -> dict[str, Any]:
+        """Add `reason`, and `recovery_only`, for the label of the field."""
+        return {**super().to_dict(), "recovery_only": self.recovery_only}
+
 
 class CrossSiteRequest(TwoFactorError):
     """Another site has made the browser send this request. It was not carried out."""
 
     code = "cross_site_request"
+    http_status = 403
     message = "this request comes from a page of another site, and was refused: open the page here and try again"
 
 

@@ -20,7 +20,9 @@ from support import KEY, USER, World
 from twofa import ByCode, Event, EventKind, KeyRing, errors, qr
 from twofa._hidden import Hidden
 from twofa.errors import (
+    CodeRequired,
     CodeReused,
+    CrossSiteRequest,
     InvalidCode,
     InvalidKey,
     InvalidKeyUri,
@@ -36,6 +38,7 @@ from twofa.errors import (
     RecoveryCodesExhausted,
     ReenrolmentRequired,
     SetupExpired,
+    SignInRequired,
     StoreContention,
     Throttled,
     TwoFactorError,
@@ -180,6 +183,9 @@ STATUSES: dict[type[TwoFactorError], int] = {
     SetupExpired: 410,
     RecoveryCodesExhausted: 409,
     ProofRequired: 403,
+    SignInRequired: 401,
+    CodeRequired: 401,
+    CrossSiteRequest: 403,
     RecordError: 503,
     RecordDamaged: 503,
     UnknownKey: 503,
@@ -219,15 +225,16 @@ def test_the_page_on_json_has_every_error() -> None:
 
 @pytest.mark.parametrize("kind", STATUSES)
 def test_every_error_as_json(kind: type[TwoFactorError]) -> None:
-    """The same three fields for all: a code for programs, a message for people, and when to try again."""
+    """The same for all: a code for programs, a message for people, and when to try again; more for a sign-in."""
     error = _made(kind)
     told = error.to_dict()
 
-    assert ["code", "message", "retry_at"] == list(told)
+    more = {SignInRequired: ["reason"], CodeRequired: ["reason", "recovery_only"]}.get(kind, [])
+    assert ["code", "message", "retry_at", *more] == list(told)
     assert told == _through_json(told)
     assert kind.code == told["code"]
     assert ("2027-01-15T12:00:30Z" if kind is Throttled else None) == told["retry_at"]
-    assert len(told["message"] or "") >= 20
+    assert len(told["message"]) >= 12
 
 
 @pytest.mark.parametrize("kind", STATUSES)
@@ -245,6 +252,15 @@ def test_what_is_inside_is_not_told(kind: type[TwoFactorError]) -> None:
 
     assert "schema 9" in str(error)
     assert "schema" not in json.dumps(error.to_dict())
+
+
+@pytest.mark.parametrize("recovery_only", [False, True])
+def test_a_page_is_told_which_code_is_owed(recovery_only: bool) -> None:
+    """Who drew the form with JSON labels its field by this."""
+    told = CodeRequired(recovery_only).to_dict()
+
+    assert ("code_owed", recovery_only) == (told["reason"], told["recovery_only"])
+    assert "ended" == SignInRequired("ended").to_dict()["reason"]
 
 
 @pytest.mark.parametrize("kind", [InvalidCode, MalformedCode, CodeReused])
