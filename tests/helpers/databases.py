@@ -127,18 +127,20 @@ def outcome_of(call: Callable[[], Any]) -> str:
 
 
 @contextmanager
-def under_way(database: EmptyDatabase, number: int, user_id: str = "slow") -> Iterator[Callable[[], None]]:
+def under_way(
+    database: EmptyDatabase, number: int, user_id: str = "slow", **options: Any
+) -> Iterator[Callable[[], None]]:
     """Hold a swap with an event open, its number drawn and not committed; yield what commits it."""
     store = database.open()
-    database = store._database
-    with store._engine.connect() as connection:
-        database.start_afresh(connection)
-        if isinstance(database, MySQL):
-            database._create_locks(connection)
-            database.start_afresh(connection)
-        commit = database.commit
-        database.commit = lambda _: None  # type: ignore[method-assign]
-        assert database.make_swap(connection, user_id, Change(None, stored(number), (event_number(number, user_id),)))
+    inner = store._database
+    with store._engine.connect().execution_options(**options) as connection:
+        inner.start_afresh(connection)
+        if isinstance(inner, MySQL):
+            inner._create_locks(connection)
+            inner.start_afresh(connection)
+        commit = inner.commit
+        inner.commit = lambda _: None  # type: ignore[method-assign]
+        assert inner.make_swap(connection, user_id, Change(None, stored(number), (event_number(number, user_id),)))
 
         def end() -> None:
             commit(connection)

@@ -70,7 +70,8 @@ class PostgreSQL:
 class OwnPostgreSQL(PostgreSQL):
     """A server that belongs to the tests: they may kill it and start it again."""
 
-    def __init__(self, *settings: str) -> None:
+    def __init__(self, *settings: str, primary: OwnPostgreSQL | None = None) -> None:
+        """Make it with these settings: an empty one, or a standby of another one that follows all its changes."""
         programs = _programs()
         if programs is None:
             pytest.skip(
@@ -93,7 +94,11 @@ class OwnPostgreSQL(PostgreSQL):
             free.bind(("127.0.0.1", 0))
             self._port = free.getsockname()[1]
         super().__init__(f"postgresql://postgres@127.0.0.1:{self._port}/postgres")
-        self._run("initdb", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
+        if primary is None:
+            self._run("initdb", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
+        else:
+            # -R: it is told where its primary is, and that it is a standby.
+            self._run("pg_basebackup", "-d", primary.url(), "-R", "-X", "stream", "-c", "fast", "--no-sync")
         self.start()
 
     def _command(self, program: str, *arguments: str) -> list[str]:
@@ -135,6 +140,11 @@ class OwnPostgreSQL(PostgreSQL):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self._process.wait(PATIENCE)
+
+    def promote(self) -> None:
+        """Make a standby a primary."""
+        with psycopg.connect(self.url(), autocommit=True) as connection:
+            connection.execute("SELECT pg_promote()")
 
     def restart(self) -> None:
         """Start it again on the data that a `kill` left."""

@@ -140,6 +140,11 @@ def test_a_host_may_translate_schemas(pg: EmptyDatabase) -> None:
     assert put(other, 1)
     assert (stored(1), None) == (other.load(USER), pg.store.load(USER))
     assert 1 == pg.run("SELECT count(*) FROM tenant.twofa_event")
+    with under_way(pg, 2):
+        assert [1] == [entry.event.detail["number"] for entry in other.events_after()]
+    with under_way(pg, 2, schema_translate_map={None: "tenant"}):
+        assert put(other, 3, "quick")
+        assert () == other.events_after()
 
 
 def test_the_same_file_serves_sqlitestore(tmp_path: Path, stack: ExitStack) -> None:

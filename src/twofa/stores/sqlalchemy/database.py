@@ -18,7 +18,7 @@ import time
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import MetaData, bindparam, delete, func, insert, inspect, literal, literal_column, select
+from sqlalchemy import Integer, MetaData, bindparam, delete, func, insert, inspect, literal, literal_column, select
 from sqlalchemy.exc import DBAPIError
 
 from twofa.errors import UnsupportedRecord
@@ -90,7 +90,7 @@ class Database:
         self._tables_are_right = False
         self.question = Question.named("load", schema)
         record = self.tables.record.c
-        asked = select(literal_column("1").label("one")).subquery("asked")
+        asked = select(literal_column("1", Integer).label("one")).subquery("asked")
         found = record.user_id == bindparam("whose", type_=record.user_id.type)
         # An outer join with one row: where there is no record, the row says so.
         self.select_record = select(
@@ -176,7 +176,7 @@ class Database:
     ) -> list[tuple[int, Event]]:
         event = self.tables.event.c
         columns = select(event.id, event.user_id, *(event[name] for name in EVENT_COLUMNS))
-        rows = connection.execute(columns.where(*which).order_by(event.id).limit(limit))
+        rows: Any = connection.execute(columns.where(*which).order_by(event.id).limit(limit))
         return [(row[0], EventRow(*row[1:]).event()) for row in rows]
 
     # --- what differs

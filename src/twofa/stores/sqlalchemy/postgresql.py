@@ -10,7 +10,6 @@ between the first lock and the commit, a worker that is stopped at any moment le
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from sqlalchemy import (
@@ -18,30 +17,27 @@ from sqlalchemy import (
     Integer,
     Text,
     bindparam,
-    cast,
-    column,
     delete,
     func,
     insert,
-    literal,
     literal_column,
     select,
-    table,
+    text,
     union_all,
     update,
 )
-from sqlalchemy.dialects.postgresql import OID, REGCLASS
 from sqlalchemy.dialects.postgresql import insert as insert_if_absent
 from typing_extensions import override
 
 from twofa.stores.sqlalchemy.answers import Question, new_call
+from twofa.stores.sqlalchemy.confirmation import confirmed
 from twofa.stores.sqlalchemy.database import EVENT_COLUMNS, PAUSE, Database, Deadline, run
 from twofa.stores.trail import EventRow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import ColumnElement, Connection, CursorResult, Dialect, Select
+    from sqlalchemy import Connection, CursorResult, Dialect
     from sqlalchemy.exc import DBAPIError
 
     from twofa.stores.protocol import Change
@@ -50,6 +46,19 @@ Kind: TypeAlias = Literal["create", "update", "delete", "stay absent"]
 
 _CREATION = 0x2FA0_C4EA
 """The advisory lock of those who create the tables."""
+
+# Every transaction that inserts into a table holds this lock on it, from before it draws its first number until its
+# commit can be seen. So nothing has to be locked for the sake of readers.
+_UNDER_WAY = text(
+    """(SELECT array_agg(virtualtransaction) FROM pg_locks
+    WHERE locktype = 'relation' AND mode = 'RowExclusiveLock' AND granted
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    AND relation = CAST(CAST(:events AS text) AS regclass))"""
+)
+_CACHE = text(
+    """(SELECT seqcache FROM pg_sequence
+    WHERE seqrelid = CAST(pg_get_serial_sequence(CAST(:events AS text), 'id') AS regclass))"""
+)
 
 # Not named as the columns are: SQLAlchemy would take them for values to set.
 _WHOSE_TYPE = Text(collation="C")
@@ -95,6 +104,8 @@ class PostgreSQL(Database):
         super().__init__(dialect, schema)
         self._swaps: dict[tuple[Kind, int], CompiledStatement] = {}
         self._load = CompiledStatement(self.question, self.select_record, dialect)
+        self._highest_number: Any = select(func.max(self.tables.event.c.id), _CACHE, _UNDER_WAY)
+        self._under_way: Any = select(_UNDER_WAY)
 
     @override
     def ask_for_record(self, connection: Connection, user_id: str) -> Sequence[Any]:
@@ -114,7 +125,8 @@ class PostgreSQL(Database):
         statement = self._swaps.get(key)
         if statement is None:
             statement = self._swaps[key] = self._swap_statement(*key)
-        (changed,) = statement.ask(connection, user_id, **parameters)
+        with confirmed(connection):
+            (changed,) = statement.ask(connection, user_id, **parameters)
         self.commit(connection)  # there is nothing to commit, unless a hook of the host's has begun a transaction
         return bool(changed)
 
@@ -161,9 +173,11 @@ class PostgreSQL(Database):
 
     @override
     def settled_number(self, connection: Connection, after: int) -> int | None:
+        events = {"events": self._event_table(connection)}
         # The number comes from the statement's snapshot, which is older than its look at the locks: whoever has drawn a
         # lower number either holds the lock still, or has ended by the time of the next statement.
-        highest, cache, under_way = connection.execute(self._highest_number).one()
+        found: Any = connection.execute(self._highest_number, events).one()
+        highest, cache, under_way = found
         if cache is not None and cache != 1:
             raise RuntimeError(
                 f"the identity column of twofa_event has CACHE {cache}, so numbers are used out of order, and readers "
@@ -177,40 +191,14 @@ class PostgreSQL(Database):
             if deadline.is_over:
                 return None
             connection.execute(select(func.pg_sleep(PAUSE)))
-            writers &= set(connection.scalars(select(self._writers)))
+            writers &= set(connection.scalar(self._under_way, events) or ())
         return int(highest)
 
-    @cached_property
-    def _writers(self) -> Any:
-        # Every transaction that inserts into a table holds this lock on it, from before its first number is drawn until
-        # its commit can be seen. So nothing has to be locked for the sake of readers.
-        locks = table("pg_locks", *(column(name) for name in ("locktype", "database", "relation", "mode", "granted")))
-        transaction = literal_column("pg_locks.virtualtransaction", Text)
-        here: ColumnElement[Any] = literal_column("(SELECT oid FROM pg_database WHERE datname = current_database())")
-        holds = select(transaction.label("writer")).select_from(locks)
-        return holds.where(
-            locks.c.locktype == literal_column("'relation'"),
-            locks.c.database == here,
-            locks.c.relation == cast(self._event_table, OID),
-            locks.c.mode == literal_column("'RowExclusiveLock'"),
-            locks.c.granted,
-        ).subquery("writers")
-
-    @cached_property
-    def _highest_number(self) -> Select[Any]:
-        sequence = table("pg_sequence", column("seqrelid"), column("seqcache"), schema="pg_catalog")
-        named = cast(func.pg_get_serial_sequence(self._event_table_name, "id"), REGCLASS)
-        cache = select(sequence.c.seqcache).where(sequence.c.seqrelid == cast(named, OID)).scalar_subquery()
-        writers = select(func.array_agg(self._writers.c.writer)).scalar_subquery()
-        return select(func.max(self.tables.event.c.id), cache, writers)
-
-    @property
-    def _event_table_name(self) -> Any:
-        return literal(self.dialect.identifier_preparer.format_table(self.tables.event), Text)
-
-    @property
-    def _event_table(self) -> Any:
-        return cast(self._event_table_name, REGCLASS)
+    def _event_table(self, connection: Connection) -> str:
+        """Return the name of the events' table, in the schema that a host may have put in the place of ours."""
+        translated: dict[str | None, str | None] = connection.get_execution_options().get("schema_translate_map") or {}
+        schema, quote = translated.get(self.schema, self.schema), self.dialect.identifier_preparer.quote
+        return ".".join(quote(name) for name in (schema, self.tables.event.name) if name is not None)
 
     # --- tables and errors
 
