@@ -10,9 +10,10 @@ import hmac
 from typing import Generic, NoReturn, TypeVar, cast
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
-class Hidden(Generic[T]):
+class Hidden(Generic[T_co]):
     """A secret that a stack trace with local variables, a log line or a pickle must not show; usually text.
 
     The faces wrap what they are given before they look at it. So no frame of this library holds it bare when something
@@ -21,7 +22,7 @@ class Hidden(Generic[T]):
 
     __slots__ = ("value",)
 
-    def __init__(self, value: T) -> None:
+    def __init__(self, value: T_co) -> None:
         self.value = value
 
     def __repr__(self) -> str:

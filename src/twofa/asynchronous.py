@@ -105,7 +105,7 @@ class AsyncTwoFactor:
         self,
         user_id: str,
         *,
-        handle: str,
+        handle: str | None,
         account_name: str,
         issuer: str | None = None,
         source: str | None = None,
@@ -115,7 +115,9 @@ class AsyncTwoFactor:
         del handle
         return await self._carry_out(ResumeSetup.prepare(self._settings, user_id, held, account_name, issuer, source))
 
-    async def confirm_setup(self, user_id: str, code: str, *, handle: str, source: str | None = None) -> RecoveryCodes:
+    async def confirm_setup(
+        self, user_id: str, code: str | None, *, handle: str | None, source: str | None = None
+    ) -> RecoveryCodes:
         """See `TwoFactor.confirm_setup`."""
         hidden, held = Hidden(code), Hidden(handle)
         del code, handle
@@ -130,7 +132,7 @@ class AsyncTwoFactor:
     # --- the second step of a login ----------------------------------------------------------------------------------
 
     async def verify(
-        self, user_id: str, code: str, *, browser: str | None = None, source: str | None = None
+        self, user_id: str, code: str | None, *, browser: str | None = None, source: str | None = None
     ) -> Verification:
         """See `TwoFactor.verify`."""
         hidden, token = Hidden(code), None if browser is None else Hidden(browser)
@@ -138,7 +140,7 @@ class AsyncTwoFactor:
         return await self._carry_out(Verify.prepare(self._settings, user_id, hidden, token, source))
 
     async def redeem_recovery_code(
-        self, user_id: str, code: str, *, browser: str | None = None, source: str | None = None
+        self, user_id: str, code: str | None, *, browser: str | None = None, source: str | None = None
     ) -> Verification:
         """See `TwoFactor.redeem_recovery_code`."""
         hidden, token = Hidden(code), None if browser is None else Hidden(browser)
@@ -146,7 +148,7 @@ class AsyncTwoFactor:
         return await self._carry_out(RedeemRecoveryCode.prepare(self._settings, user_id, hidden, token, source))
 
     async def authenticate(
-        self, user_id: str, code: str, *, browser: str | None = None, source: str | None = None
+        self, user_id: str, code: str | None, *, browser: str | None = None, source: str | None = None
     ) -> Verification:
         """See `TwoFactor.authenticate`."""
         hidden, token = Hidden(code), None if browser is None else Hidden(browser)
@@ -257,7 +259,7 @@ class AsyncTwoFactor:
         """See `TwoFactor.login_ticket`."""
         return tickets.issue(self._settings, user_id, await self.status(user_id))
 
-    async def verify_ticket(self, ticket: str, code: str, *, source: str | None = None) -> Verification:
+    async def verify_ticket(self, ticket: str, code: str | None, *, source: str | None = None) -> Verification:
         """See `TwoFactor.verify_ticket`."""
         hidden, held = Hidden(code), Hidden(ticket)
         del code, ticket

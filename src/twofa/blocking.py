@@ -56,6 +56,8 @@ class TwoFactor:
     stored record cannot be trusted, `StoreContention` or `OutcomeUnknown` where the store did not settle, `TypeError`
     and `ValueError` for unusable arguments before anything is read, and let the store's own exceptions through.
 
+    `code` and `handle` may be `None`: a form field that is missing is a `MalformedCode`, a session without a set-up has
+    `NoSetup`.
     `user_id`: 1 to 255 characters without NUL; never reuse or rename one (an e-mail address is a poor id).
     `browser`: a token of `browser_token` that this browser kept, or `None`. Wrong codes of strangers do not make a
     browser wait that the owner has used before.
@@ -119,7 +121,7 @@ class TwoFactor:
         self,
         user_id: str,
         *,
-        handle: str,
+        handle: str | None,
         account_name: str,
         issuer: str | None = None,
         source: str | None = None,
@@ -134,7 +136,9 @@ class TwoFactor:
         del handle
         return self._carry_out(ResumeSetup.prepare(self._settings, user_id, held, account_name, issuer, source))
 
-    def confirm_setup(self, user_id: str, code: str, *, handle: str, source: str | None = None) -> RecoveryCodes:
+    def confirm_setup(
+        self, user_id: str, code: str | None, *, handle: str | None, source: str | None = None
+    ) -> RecoveryCodes:
         """Activate the new authenticator, kill the old one and issue new recovery codes, in one step.
 
         `code` is what the new app shows, and is spent by this. Show the codes once: only hashes are kept. Call
@@ -155,7 +159,9 @@ class TwoFactor:
 
     # --- the second step of a login ----------------------------------------------------------------------------------
 
-    def verify(self, user_id: str, code: str, *, browser: str | None = None, source: str | None = None) -> Verification:
+    def verify(
+        self, user_id: str, code: str | None, *, browser: str | None = None, source: str | None = None
+    ) -> Verification:
         """Check and spend a TOTP code, after the password.
 
         Raises `InvalidCode`, `MalformedCode`, `CodeReused`, `Throttled`, `NotEnrolled`, or `ReenrolmentRequired` while
@@ -166,7 +172,7 @@ class TwoFactor:
         return self._carry_out(Verify.prepare(self._settings, user_id, hidden, token, source))
 
     def redeem_recovery_code(
-        self, user_id: str, code: str, *, browser: str | None = None, source: str | None = None
+        self, user_id: str, code: str | None, *, browser: str | None = None, source: str | None = None
     ) -> Verification:
         """Check and spend a recovery code, after the password. Takes one slow hash, hit or miss.
 
@@ -178,7 +184,7 @@ class TwoFactor:
         return self._carry_out(RedeemRecoveryCode.prepare(self._settings, user_id, hidden, token, source))
 
     def authenticate(
-        self, user_id: str, code: str, *, browser: str | None = None, source: str | None = None
+        self, user_id: str, code: str | None, *, browser: str | None = None, source: str | None = None
     ) -> Verification:
         """Check and spend either kind of code, for the page with one field: a recovery code is always longer.
 
@@ -346,7 +352,7 @@ class TwoFactor:
         """
         return tickets.issue(self._settings, user_id, self.status(user_id))
 
-    def verify_ticket(self, ticket: str, code: str, *, source: str | None = None) -> Verification:
+    def verify_ticket(self, ticket: str, code: str | None, *, source: str | None = None) -> Verification:
         """Check and spend a code, of the app or a recovery code, of the user whom a ticket names.
 
         Issue a token of your own for `Verification.user_id` then, and not before. Raises what `authenticate` does, and

@@ -321,8 +321,8 @@ def test_an_attempt_during_a_wait_costs_nothing(method: str, site: Site) -> None
 # --- handles and tokens --------------------------------------------------------------------------------------------
 
 
-@text_junk
-def test_a_handle_that_is_none_opens_nothing(junk: str, site: Site) -> None:
+@named("junk", [*TEXT_JUNK.values(), None], ids=[*TEXT_JUNK, "a session without one"])
+def test_a_handle_that_is_none_opens_nothing(junk: str | None, site: Site) -> None:
     """A made-up handle confirms nothing, shows no secret and writes nothing."""
     code = site.world.phone(site.setup).code()
     with pytest.raises(NoSetup):
@@ -354,7 +354,6 @@ def test_handles_tokens_and_proofs_of_another_type_are_type_errors(junk: Any, si
         lambda: site.face.confirm_setup(USER, "123456", handle=junk),
         lambda: site.face.resume_setup(USER, handle=junk, account_name=ACCOUNT),
         lambda: ByVerification(junk),
-        lambda: site.world.begin(handle=junk),
     ]
     for call in calls:
         with pytest.raises(TypeError):

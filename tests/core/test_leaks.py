@@ -510,7 +510,7 @@ def _of_arguments(operation: str) -> Iterator[Case]:
             name = f"{parameter} is {type(wrong).__name__}"
             yield Case(operation, name, TypeError, _with(operation, **{parameter: wrong}))
         if operation != "begin_setup":
-            missing = {"code": MalformedCode, "handle": TypeError, "proof": ProofRequired}[parameter]
+            missing = {"code": MalformedCode, "handle": NoSetup, "proof": ProofRequired}[parameter]
             if operation == "cancel_setup":
                 missing = None  # without a handle it cancels whatever waits
             yield Case(operation, f"{parameter} is missing", missing, _with(operation, **{parameter: None}))

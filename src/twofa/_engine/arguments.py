@@ -6,7 +6,7 @@ a check fails. `docs/architecture.md` explains how secrets are kept out of trace
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from twofa import key_uri
 from twofa._hidden import Hidden, Unexpected
@@ -47,17 +47,14 @@ def check_name(name: object, what: str, *, shortest: int) -> str:
     return name
 
 
-def checked_code(code: Hidden[str]) -> Hidden[str]:
+def checked_code(code: Hidden[str | None]) -> Hidden[str]:
     """Return the code. A missing form field is an empty code, which reads as malformed and not as a server's error."""
-    if code.value is None:
-        return Hidden("")
-    _check_text(code, "code")
-    return code
+    return _checked_text(code, "code")
 
 
-def check_handle(handle: Hidden[str]) -> None:
-    """Raise `TypeError` for a handle that is no text."""
-    _check_text(handle, "handle, which begin_setup gave this session,")
+def checked_handle(handle: Hidden[str | None]) -> Hidden[str]:
+    """Return the handle. A session that has none holds no set-up, which is no server's error either."""
+    return _checked_text(handle, "handle, which begin_setup gave this session,")
 
 
 def check_generation(generation: object) -> None:
@@ -90,6 +87,9 @@ def clean_source(source: object) -> str | None:
     return source[:LONGEST_SOURCE].replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
-def _check_text(hidden: Hidden[str], name: str) -> None:
+def _checked_text(hidden: Hidden[Any], name: str) -> Hidden[str]:
+    if hidden.value is None:
+        return Hidden("")
     if not isinstance(hidden.value, str):
         raise TypeError(f"{name} must be str, not {type(hidden.value).__name__}")
+    return hidden

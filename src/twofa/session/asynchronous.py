@@ -223,7 +223,7 @@ async def open_bearer(
 
 
 async def verify_ticket(
-    carry_out: AsyncCarryOut, settings: Settings, ticket: Hidden[str], code: Hidden[str], source: str | None
+    carry_out: AsyncCarryOut, settings: Settings, ticket: Hidden[str], code: Hidden[str | None], source: str | None
 ) -> Verification:
     """See `blocking.verify_ticket`."""
     return await carry_out(tickets.authenticate(settings, ticket, code, source))

@@ -253,7 +253,7 @@ def open_bearer(carry_out: CarryOut, settings: Settings, token: Hidden[str | Non
 
 
 def verify_ticket(
-    carry_out: CarryOut, settings: Settings, ticket: Hidden[str], code: Hidden[str], source: str | None
+    carry_out: CarryOut, settings: Settings, ticket: Hidden[str], code: Hidden[str | None], source: str | None
 ) -> Verification:
     """Check a code of the user whom a ticket names, as `TwoFactor.verify_ticket` does."""
     return carry_out(tickets.authenticate(settings, ticket, code, source))

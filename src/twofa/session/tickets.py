@@ -33,7 +33,7 @@ def issue(settings: Settings, user_id: str, status: Status) -> str:
 
 
 def authenticate(
-    settings: Settings, ticket: Hidden[str], code: Hidden[str], source: str | None
+    settings: Settings, ticket: Hidden[str], code: Hidden[str | None], source: str | None
 ) -> Operation[Verification]:
     """Return the call that checks a code of the user whom a ticket names.
 

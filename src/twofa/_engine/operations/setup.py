@@ -149,15 +149,15 @@ class ResumeSetup(Operation[Setup]):
         cls,
         settings: Settings,
         user_id: str,
-        handle: Hidden[str],
+        handle: Hidden[str | None],
         account_name: str,
         issuer: str | None,
         source: str | None,
     ) -> ResumeSetup:
         """Check the arguments."""
         call = settings.call(cls.name, user_id, None, source)
-        arguments.check_handle(handle)
-        return cls(call=call, label=Label.checked(settings, account_name, issuer), handle=handle)
+        held = arguments.checked_handle(handle)
+        return cls(call=call, label=Label.checked(settings, account_name, issuer), handle=held)
 
     def judge_code(self, state: State, done: Done | None) -> Passed | Decision[Setup]:
         """Show the same secret again, to the session that began the set-up alone, and change nothing."""
@@ -183,15 +183,14 @@ class ConfirmSetup(Operation[RecoveryCodes]):
 
     @classmethod
     def prepare(
-        cls, settings: Settings, user_id: str, code: Hidden[str], handle: Hidden[str], source: str | None
+        cls, settings: Settings, user_id: str, code: Hidden[str | None], handle: Hidden[str | None], source: str | None
     ) -> ConfirmSetup:
         """Check the arguments; draw the recovery codes, the generation and a verification token."""
         call = settings.call(cls.name, user_id, None, source)
-        arguments.check_handle(handle)
         return cls(
             call=call,
             code=arguments.checked_code(code),
-            handle=handle,
+            handle=arguments.checked_handle(handle),
             new_codes=NewCodes.draw(call.policy),
             generation=_entropy.random_token(),
             token=Hidden(_entropy.random_token()),
@@ -239,12 +238,12 @@ class CancelSetup(Operation[None]):
     handle: Hidden[str] | None
 
     @classmethod
-    def prepare(cls, settings: Settings, user_id: str, handle: Hidden[str] | None, source: str | None) -> CancelSetup:
+    def prepare(
+        cls, settings: Settings, user_id: str, handle: Hidden[str | None] | None, source: str | None
+    ) -> CancelSetup:
         """Check the arguments."""
         call = settings.call(cls.name, user_id, None, source)
-        if handle is not None:
-            arguments.check_handle(handle)
-        return cls(call=call, handle=handle)
+        return cls(call=call, handle=None if handle is None else arguments.checked_handle(handle))
 
     def effect(self, passed: Passed, done: Done) -> Decision[None]:
         """Forget what waits, if it is the holder's, and touch nothing else."""

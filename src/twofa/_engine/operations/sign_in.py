@@ -31,7 +31,7 @@ class SignIn(Operation[Verification]):
 
     @classmethod
     def prepare(
-        cls, settings: Settings, user_id: str, code: Hidden[str], browser: Hidden[str] | None, source: str | None
+        cls, settings: Settings, user_id: str, code: Hidden[str | None], browser: Hidden[str] | None, source: str | None
     ) -> Self:
         """Check the arguments and draw the token."""
         call = settings.call(cls.name, user_id, browser, source)
