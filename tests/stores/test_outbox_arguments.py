@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from twofa.stores import MemoryStore, SQLiteStore
+from twofa.stores.redis.layout import read_cursor
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,6 +25,13 @@ def test_no_cursor_yet_is_the_empty_one(outbox: MemoryStore | SQLiteStore) -> No
     with pytest.raises(TypeError, match=r"^a cursor is str, and the first run begins with '', not NoneType$"):
         outbox.events_after(None)  # type: ignore[arg-type]  # the wrong type is the point
     assert () == outbox.events_after("")
+
+
+def test_a_cursor_of_redis_is_text() -> None:
+    """The Redis stores read cursors of their own, with the same answer."""
+    with pytest.raises(TypeError, match=r"^a cursor is str, and the first run begins with '', not NoneType$"):
+        read_cursor(None, 16)  # type: ignore[arg-type]  # the wrong type is the point
+    assert read_cursor("", 16) is None
 
 
 @pytest.mark.parametrize("wrong", [0, b"1", ["1"]])

@@ -18,7 +18,7 @@ from itertools import count
 from typing import TYPE_CHECKING, TypeAlias
 from zlib import crc32
 
-from twofa.stores.trail import EventRow, bad_cursor
+from twofa.stores.trail import EventRow, bad_cursor, check_cursor
 
 if TYPE_CHECKING:
     from twofa.events import Event
@@ -111,7 +111,11 @@ def write_cursor(position: Position) -> str:
 
 
 def read_cursor(cursor: str, shards: int) -> Position | None:
-    """Return the position of a cursor, or `None` for the beginning. Raises `ValueError` for one that is not ours."""
+    """Return the position of a cursor, or `None` for the beginning.
+
+    Raises `ValueError` for one that is not ours, and `TypeError` for what is no text.
+    """
+    check_cursor(cursor)
     if cursor == "":
         return None
     parts = _CURSOR.fullmatch(cursor)
