@@ -93,6 +93,7 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"on_event": "log"}, TypeError, "on_event must be a function"),
     ({"namespace": None}, TypeError, "namespace"),
     ({"namespace": b"shop"}, TypeError, "namespace"),
+    ({"namespace": type("Shop", (str,), {})("shop")}, TypeError, "namespace must be exactly str, not Shop"),
     ({"namespace": "n" * 256}, ValueError, "namespace"),
     ({"namespace": "a\0b"}, ValueError, "namespace"),
     ({"namespace": "\ud800"}, ValueError, "namespace"),

@@ -405,6 +405,30 @@ def test_a_user_id_that_no_database_takes_is_refused(user_id: str, site: Site) -
     assert (0, 0) == site.cost
 
 
+class Redacted(str):
+    """A user id of a framework that keeps ids out of its logs."""
+
+    __slots__ = ()
+
+    def __format__(self, spec: str) -> str:
+        return "[redacted]"
+
+
+def test_a_user_id_is_exactly_text(site: Site) -> None:
+    """P8: a kind of `str` that may write two users alike is refused by every method, before anything is read."""
+    for call in _calls(site, Redacted(USER)):
+        with pytest.raises(TypeError, match=r"^user_id must be exactly str, not Redacted$"):
+            call()
+
+    assert 0 == site.loads
+
+
+def test_a_number_as_a_user_id_is_told_what_to_pass(site: Site) -> None:
+    """The likely mistake is the primary key of a table: the message says how to pass it."""
+    with pytest.raises(TypeError, match=r"^user_id must be str, not int: pass str\(user\.id\), here '42'$"):
+        site.face.status(42)  # type: ignore[arg-type]  # the wrong type is the point
+
+
 @type_junk
 def test_a_user_id_of_another_type_is_a_type_error(junk: Any, site: Site) -> None:
     """From every method, before anything is read: 42 and "42" are not the same user."""

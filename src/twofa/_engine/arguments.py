@@ -39,7 +39,8 @@ def check_name(name: object, what: str, *, shortest: int) -> str:
     """Return a name; raises `TypeError` or `ValueError`."""
     # Exactly `str`: a subclass with a `__format__` or `encode` of its own could give two users one seal (P8).
     if type(name) is not str:
-        raise TypeError(f"{what} must be str, not {type(name).__name__}")
+        exactly = "exactly " if isinstance(name, str) else ""
+        raise TypeError(f"{what} must be {exactly}str, not {type(name).__name__}")
     if not shortest <= len(name) <= LONGEST_NAME:
         raise ValueError(f"{what} must have {shortest} to {LONGEST_NAME} characters, not {len(name)}")
     if not storable(name):
