@@ -18,24 +18,37 @@ from twofa._plain import plain_fields
 __all__ = ["Event", "EventKind"]
 
 Plain: TypeAlias = "str | int | bool | None"
+"""What the detail of an event consists of: values that every database and every log can take."""
 
 
 class EventKind(StrEnum):
-    """Every kind of event. The value is stable; `owasp` is its name in OWASP's logging vocabulary."""
+    """Every kind of event. The value never changes; `owasp` is its name in OWASP's logging vocabulary.
+
+    `docs/events.md` has a table of them, with the names in the `detail` of each.
+    """
 
     SETUP_BEGUN = "setup_begun"
+    """A new secret waits to be confirmed; `replaces` tells whether there is an authenticator already."""
     SETUP_REJECTED = "setup_rejected"
     """A wrong code at `confirm_setup`."""
     SETUP_EXPIRED = "setup_expired"
+    """Someone came back to a set-up that was not confirmed in time."""
     SETUP_CANCELLED = "setup_cancelled"
     """By `cancel_setup`, or after too many wrong codes (`reason`)."""
     AUTHENTICATOR_CONFIRMED = "authenticator_confirmed"
+    """A new authenticator works from now on, and the one before is dead."""
     AUTHENTICATOR_RESET = "authenticator_reset"
+    """The authenticator was killed, for a lost phone; recovery codes serve until a new one is confirmed."""
     AUTHENTICATOR_BLOCKED = "authenticator_blocked"
+    """Too many wrong codes in a row: the authenticator is erased, and recovery codes serve."""
     RECOVERY_CODES_ISSUED = "recovery_codes_issued"
+    """A new set (`count`); the one before is dead."""
     RECOVERY_CODE_USED = "recovery_code_used"
+    """A recovery code was accepted and spent, at login or as a proof."""
     RECOVERY_CODES_LOW = "recovery_codes_low"
+    """Three or fewer are left (`remaining`)."""
     RECOVERY_CODES_BLOCKED = "recovery_codes_blocked"
+    """Too many wrong codes in a row: the set is dead."""
     RECOVERY_CODES_ACKNOWLEDGED = "recovery_codes_acknowledged"
     """The user said that the codes are saved."""
     ATTEMPT_COUNTED = "attempt_counted"
@@ -45,9 +58,13 @@ class EventKind(StrEnum):
     CODE_ACCEPTED = "code_accepted"
     """A TOTP code, at login or as a proof."""
     CODE_REJECTED = "code_rejected"
+    """A wrong code of either kind (`method`)."""
     CODE_REUSED = "code_reused"
+    """A code that was right once and is spent."""
     CODE_MALFORMED = "code_malformed"
+    """Something that cannot be a code. Not counted."""
     THROTTLED = "throttled"
+    """A code during a wait (`retry_at`): neither looked at nor counted."""
     REFUSED = "refused"
     """Anything else that was asked for in vain (`reason` is the error's code)."""
     RECORD_REFUSED = "record_refused"
@@ -59,9 +76,13 @@ class EventKind(StrEnum):
     STORE_FAILED = "store_failed"
     """The store raised before anything was written (`reason` is the exception's type)."""
     PASSWORD_CHANGED = "password_changed"  # noqa: S105  # no password, but that one was changed
+    """The host said so: waits ended, browsers are no longer known, and the generation is new."""
     SESSIONS_ENDED = "sessions_ended"
+    """The generation is new, which ends every other session."""
     DISABLED = "disabled"
+    """The second factor is off; secret, codes and counters are erased."""
     FORGOTTEN = "forgotten"
+    """The record and the audit trail of a deleted account are erased, so this event is not in the trail."""
     UNKNOWN = "unknown"
     """Read from an audit trail: an event whose kind only a newer version of twofa knows. `detail["kind"]` names it."""
 
@@ -112,7 +133,9 @@ class Event:
     """
 
     kind: EventKind
+    """What happened."""
     user_id: str
+    """Whose second factor it is."""
     at: datetime
     """Aware UTC, whole seconds."""
     source: str | None = field(default=None, kw_only=True)

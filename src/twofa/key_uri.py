@@ -1,9 +1,9 @@
-"""The otpauth Key URI, out and in: what the QR code of a set-up carries.
+"""The otpauth Key URI, written and read: what the QR code of a set-up carries.
 
-`otpauth://totp/Issuer:account?secret=…&issuer=…&algorithm=…&digits=…&period=…`. The builder is strict, since apps
-differ in what they forgive; the parser forgives what apps do, and is strict about secret, digits and period.
+`otpauth://totp/Issuer:account?secret=…&issuer=…&algorithm=…&digits=…&period=…`. The builder is strict, since not every
+app forgives the same mistakes. The parser forgives what apps forgive, but is strict about secret, digits and period.
 
-It works on plain values: what calculates with them is `twofa.TOTP`. Helpers that see the URI return what is wrong with
+This module works on plain values; `twofa.TOTP` calculates with them. Helpers that see the URI return what is wrong with
 it instead of raising, so that no frame of a traceback holds it.
 """
 
@@ -27,7 +27,9 @@ _LONGEST_ISSUER = 210
 """Characters when percent-encoded. The issuer stands in the URI twice, so that with the longest secret and settings a
 URI has at most 1,024 characters, and still makes a QR code that a phone reads."""
 _LONGEST_INPUT = 4096
+"""Characters of a URI that are read at all (ASVS 5.0 2.2.1)."""
 _LONGEST_NUMBER = 4
+"""Digits of a number in it, so that nobody makes Python read a number of a million digits."""
 _PLAIN_IN_LABEL = "@"
 """Allowed in a path as it is (RFC 3986 §3.3), and what published examples do."""
 _SCHEME = "otpauth://"
@@ -190,7 +192,7 @@ def _read_parameters(parameters: dict[str, Hidden[str]]) -> KeyUri | Exception:
     if isinstance(secret, InvalidSecret):
         return secret
     problem = problem_with_parameters(secret, algorithm, **numbers)
-    if isinstance(problem, PolicyError):  # nobody's policy is at fault here, but what the URI says
+    if isinstance(problem, PolicyError):  # here the URI is at fault, and not a setting of the application
         return InvalidKeyUri(str(problem))
     if problem is not None:
         return problem
@@ -200,10 +202,11 @@ def _read_parameters(parameters: dict[str, Hidden[str]]) -> KeyUri | Exception:
 
 
 def _with_label(unlabelled: KeyUri, label: str, issuer: str) -> KeyUri | InvalidKeyUri:
+    # Some apps escape the colon between issuer and account, and some do not.
     prefix, colon, account_name = label.replace("%3a", ":").replace("%3A", ":").partition(":")
     if not colon:
         prefix, account_name = "", prefix
-    # Some write + for a space, as in a query. In an address it is meant: alice+work@example.com.
+    # Some apps write + for a space, as in a query. In an address the + is meant: alice+work@example.com.
     spaced = account_name if "@" in account_name or "%40" in account_name else account_name.replace("+", " ")
     account_name, issuer = unquote(spaced).strip(), issuer or unquote(prefix.replace("+", " ")).strip()
     # More lenient than the builder: other sites' labels have joiners in names and emoji, and nobody can change them.

@@ -1,6 +1,7 @@
 """One-time passwords: the arithmetic of RFC 4226 (HOTP) and RFC 6238 (TOTP), and nothing else.
 
-Replay, throttling, storage and recovery are what `TwoFactor` adds. Whoever uses `TOTP` alone has to do all of that.
+`TwoFactor` adds protection against replay, throttling, storage and recovery. Whoever uses `TOTP` alone has to do all of
+that.
 
 Helpers that see a secret or a code return what is wrong with it instead of raising, so that no frame of a traceback
 holds it.
@@ -44,9 +45,11 @@ _HASHES: dict[str, hashes.HashAlgorithm] = {
     "SHA512": hashes.SHA512(),
 }
 _LONGEST_CODE_INPUT = 64
+"""Characters. Longer input is refused before any work on it (ASVS 5.0 2.2.1)."""
 _END_OF_COUNTERS = 1 << 64
 """A counter has eight bytes (RFC 4226 §5.1); no time in seconds comes near it."""
 
+# Looked up once: unpacking runs three times in every login.
 _four_bytes = Struct(">I").unpack_from
 
 
@@ -89,7 +92,7 @@ class TOTP:
         R6), `PolicyError` for other digits than 6 to 8 (RFC 4226 §5.3), a period outside 15 to 120 seconds (NIST SP
         800-63B-4 §3.1.4.1) or an unknown algorithm (RFC 6238 §1.2).
         """
-        # This runs at every login: the usual case is seen at once, and only what is unusual is looked at closely.
+        # This runs at every login. The usual case passes in one condition; everything else is looked at closely.
         if not (
             type(secret) is bytes
             and SHORTEST_SECRET <= len(secret) <= LONGEST_SECRET
@@ -190,15 +193,16 @@ class TOTP:
                 del code, at, window, after  # whichever place the code was put in
                 raise problem
         keyed, digits = self._keyed, self.digits
-        # The usual case without a call.
+        # Six plain digits are the usual case, and need no function call.
         number = int(code) if len(code) == digits and code.isdecimal() else read_code(code, digits)
         if number is None:
             return None
         now, modulus, found = int(at) // self.period, 10**digits, None
-        # Every step is computed, whichever fits (ASVS 5.0 11.2.4). Both numbers are below 2³⁰, one digit of Python's
-        # integers, so that they are compared whole, and how much of a guess is right changes nothing in the time.
+        # Every step is computed, whichever fits, so that the time tells nothing (ASVS 5.0 11.2.4). Codes are compared
+        # as integers below 2³⁰. Python compares those in one go, so the time does not depend on how many digits of a
+        # guess are right either.
         for step in range(now - window if now > window else 0, now + window + 1):
-            mac = keyed.copy()  # as in `_truncated`: three calls would cost a twentieth of the whole
+            mac = keyed.copy()  # written out, not `_truncated(…)`: three calls would cost a twentieth of the whole
             mac.update(step.to_bytes(8))
             digest = mac.finalize()
             right = (_four_bytes(digest, digest[-1] & 0xF)[0] & 0x7FFF_FFFF) % modulus

@@ -1,7 +1,7 @@
 """The settings: frozen, keyword-only, refused where they fall below what the standards allow.
 
-A policy speaks only for what is made under it. Algorithm, digits and period are stored with each authenticator, length
-and hash parameters with each set of recovery codes, so that changing a policy never locks out anyone.
+A policy applies to what is made under it, and to nothing older. Algorithm, digits and period are stored with each
+authenticator, length and hash parameters with each set of recovery codes. So a changed policy never locks anyone out.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from twofa.errors import PolicyError
 __all__ = ["Argon2id", "Policy", "Scrypt", "Throttle"]
 
 _BITS_PER_SYMBOL = 5
-"""Recovery codes are written in a 32-symbol alphabet; their first symbol is the public slot and carries nothing."""
+"""Recovery codes are written in an alphabet of 32 symbols. The first symbol is the public slot and is not random."""
 
 _RECOVERY_FLOOR_BITS = 64
 """NIST SP 800-63B-4 §4.2.1.1."""
@@ -33,7 +33,7 @@ _FAST_HASH_BITS = 112
 _HASHING_MINIMUM = "ASVS 5.0 11.4.2 and the OWASP password storage minimum"
 
 LONGEST_RECOVERY_CODE = 32
-"""With its separators such a code has 39 characters, well below the 64 that are read at all."""
+"""Symbols. With its separators such a code has 39 characters; input of more than 64 is never read."""
 
 
 def _whole(name: str, value: object, lowest: int, highest: int, clause: str = "") -> None:
@@ -143,7 +143,10 @@ class Policy:
     recovery_codes: int = 10
     """Codes in a set, 1 to 32: each has a symbol of its own as its slot."""
     recovery_code_length: int = 16
-    """Symbols of a code, 14 to 32, five bits each save the first (NIST SP 800-63B-4 §4.2.1.1: at least 64 bits)."""
+    """Symbols of a code, 14 to 32: a public first one, and five random bits in each of the others.
+
+    NIST SP 800-63B-4 §4.2.1.1 asks for at least 64 random bits.
+    """
     hashing: Argon2id | Scrypt = Argon2id()
     """How codes of less than 112 bits are hashed. Longer ones get a salted SHA-256: their length alone decides."""
     session_lifetime: int = 86_400

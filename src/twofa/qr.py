@@ -1,9 +1,9 @@
 """Pictures of a Key URI: SVG, PNG, a `data:` URI, and text for a terminal.
 
-The `qrcode` library decides which modules are dark; this module draws them, with nothing but the standard library.
-All pictures carry the quiet zone of four modules and are dark on light, whatever the page around them is, since many
-readers do not see a code with its colours swapped (ISO/IEC 18004 §5.3.8). They are drawn here, in the host's own
-process: a secret must not travel to a chart service (ASVS 5.0 14.2.3).
+The `qrcode` library decides which modules are dark. This module draws them, with nothing but the standard library.
+All pictures have a quiet zone of four modules, and are dark on light even in a dark page: many readers do not see a
+code with its colours swapped (ISO/IEC 18004 §5.3.8). They are drawn in the host's own process, since a secret must not
+travel to a chart service (ASVS 5.0 14.2.3).
 
 `qrcode` is imported when the first picture is drawn: only enrolment needs it.
 """
@@ -49,7 +49,7 @@ def svg(uri: str, *, title: str = TITLE, scale: int = 5, xml_declaration: bool =
         uri: the text to encode.
         title: what a screen reader says, in the user's language; escaped here.
         scale: pixels of a module where no CSS says otherwise, 1 to 64.
-        xml_declaration: makes it a file of its own.
+        xml_declaration: begins with an XML declaration, for a file rather than an element of a page.
 
     Raises:
         ValueError: for a `scale` out of bounds, or a `uri` that is empty or has more than 2,000 characters.
@@ -59,7 +59,7 @@ def svg(uri: str, *, title: str = TITLE, scale: int = 5, xml_declaration: bool =
         del uri
         raise problem
     rows = _modules(uri)
-    del uri  # a title that is no text raises below
+    del uri  # a title of the wrong type raises below, and this frame would show the URI
     side = len(rows)
     name = escape("".join(filter(str.isprintable, title)))
     dark = "".join(f"M{x} {y}h{width}v1h-{width}z" for y, row in enumerate(rows) for x, width in _dark_runs(row))
@@ -126,7 +126,7 @@ _XML_DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>\n'
 
 
 def _problem_with(uri: object, scale: object) -> Exception | None:
-    """Return it instead of raising it, so that no frame of a traceback holds the URI."""
+    """Return what is wrong instead of raising it, so that no frame of a traceback holds the URI."""
     if not isinstance(uri, str):
         return TypeError(f"a Key URI is str, not {type(uri).__name__}")
     if not 1 <= len(uri) <= _LONGEST:

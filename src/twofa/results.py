@@ -18,21 +18,22 @@ from twofa._plain import plain_fields
 __all__ = ["RecoveryCodes", "Setup", "StateName", "Status", "Verification"]
 
 StateName: TypeAlias = Literal["none", "pending", "active", "reenrol"]
-"""Where an account stands."""
+"""Where an account stands: nothing begun, a set-up that waits, protected, or protected without an authenticator."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
     """An authenticator that waits to be confirmed. Show it to nobody but the session that asked for it.
 
-    Keep `handle` in that session: it alone shows the same secret again or confirms it. The page wants
-    `Cache-Control: no-store` (ASVS 5.0 14.3.2), and the picture is drawn here so that no chart service sees it.
+    Keep `handle` in that session: only with it can the same secret be shown again or confirmed. Send the page with
+    `Cache-Control: no-store` (ASVS 5.0 14.3.2). The picture is drawn here, so that no chart service sees the secret.
     """
 
     _handle: Hidden[str]
     _uri: Hidden[str]
     _manual_key: Hidden[str]
     expires_at: datetime
+    """Until when it can be confirmed."""
     generation: str | None
     """The account's generation, which `reset_authenticator` renews; `None` before the first confirm."""
 
@@ -83,8 +84,11 @@ class Verification:
     user_id: str
     """Whose it is."""
     method: Literal["totp", "recovery_code"]
+    """What was checked: a code of the authenticator app, or a recovery code."""
     at: datetime
+    """When it was checked."""
     recovery_codes_remaining: int
+    """Recovery codes that can still be used: worth a warning when few are left."""
     step_offset: int | None
     """Time steps by which the app's clock was ahead (or, negative, behind); `None` for a recovery code."""
     failed_before: int
@@ -156,7 +160,9 @@ class Status:
     last_used_at: datetime | None
     """When the present authenticator's last code was accepted."""
     recovery_codes_remaining: int
+    """Recovery codes that can still be used; 0 if the set was blocked by wrong codes."""
     recovery_codes_issued_at: datetime | None
+    """When the present set was made."""
     recovery_codes_acknowledged: bool
     """Whether the user is known to have the codes: said so, or has used one. True where there are none."""
     retry_at: datetime | None
@@ -166,7 +172,9 @@ class Status:
     failures: int
     """Wrong codes of the last 30 days, of both kinds: many of them mean that someone may know the password."""
     generation: str | None
+    """New with every change that ends other sessions; `None` for someone who never enrolled."""
     algorithm: Algorithm | None
+    """The present authenticator's hash function."""
     digits: int | None
     """Digits of the present authenticator's codes, for the input field."""
     period: int | None

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import logging
 import pickle
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -13,6 +15,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
+from pages import ROOT
 from support import ACCOUNT, FAST, KEY, USER, World
 
 from twofa import (
@@ -827,3 +830,37 @@ def test_an_interrupted_call_leaves_one_line(caplog: pytest.LogCaptureFixture) -
     [line] = caplog.records
     assert "verify of user='user-42' source='192.0.2.1' was interrupted" in line.getMessage()
     assert [] == world.events
+
+
+# --- the page on events --------------------------------------------------------------------------------------------
+
+
+def _documented() -> dict[str, tuple[str, str, set[str]]]:
+    """Return what docs/events.md says of each kind: its name in OWASP's vocabulary, its level, the names in its detail."""
+    page = (ROOT / "docs" / "events.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \| ([\w ]+) \|([^|]*)\|[^|]+\|$", page, re.MULTILINE)
+    return {kind: (owasp, level, set(re.findall(r"`(\w+)`", names))) for kind, owasp, level, names in rows}
+
+
+def test_the_page_on_events_has_every_kind() -> None:
+    """Each kind has a row in docs/events.md, with its name in OWASP's vocabulary and the level of its log line."""
+    levels = {True: "warning", False: "info"}
+    told = {str(kind): (kind.owasp, levels[kind in ALARMING]) for kind in EventKind}
+    told["attempt_counted"] = (EventKind.ATTEMPT_COUNTED.owasp, "not logged")
+
+    assert told == {kind: (owasp, level) for kind, (owasp, level, _) in _documented().items()}
+
+
+@pytest.mark.parametrize("branch", BRANCHES)
+def test_the_page_on_events_names_every_detail(branch: str) -> None:
+    """Whatever a call leaves in an event's detail is named in the row of its kind."""
+    documented = _documented()
+    _, happen, call = BRANCHES[branch]
+    scene = Scene("blocking")
+    happen(scene)
+    before = len(scene.world.events)
+    with contextlib.suppress(TwoFactorError, ConnectionError):
+        call(scene)
+
+    for event in scene.world.events[before:]:
+        assert set(event.detail) <= documented[event.kind][2], event
