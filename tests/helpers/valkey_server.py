@@ -7,6 +7,7 @@ This module is not called `valkey`, because that is a package on PyPI.
 from __future__ import annotations
 
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -152,6 +153,11 @@ class ValkeyServer:
         if not in_time or words not in log:
             self.kill()
             raise RuntimeError(f"Valkey did not say {words!r}:\n{log}")
+
+    def freeze(self, frozen: bool = True) -> None:
+        """Let it do nothing any more, or go on, as if the network to it had failed, or its machine were too busy."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP if frozen else signal.SIGCONT)
 
     def kill(self) -> None:
         """Send SIGKILL: it gets to finish nothing. `start` brings it back with what is on the disk."""

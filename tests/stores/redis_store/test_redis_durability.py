@@ -96,26 +96,6 @@ def test_a_replica_tells_nothing(engine: str, prefix: str) -> None:
             RedisStore(client, prefix=prefix)
 
 
-def test_a_failover_loses_what_was_not_replicated(prefix: str) -> None:
-    """The fact that the documentation warns of: a replica that takes over too early has a spent code as good."""
-    with (
-        valkey_server(repl_diskless_sync_delay="0") as primary,
-        valkey_server(replicaof=f"{HOST} {primary.port}") as replica,
-        redis.Redis.from_url(primary.url) as client,
-        redis.Redis.from_url(replica.url) as successor,
-    ):
-        replica.wait_for("Finished with success")
-        store = RedisStore(client, prefix=prefix)
-        ((code, _),) = enrolled(store, [USER])
-        assert 1 == client.wait(1, 60_000)
-        successor.replicaof("NO", "ONE")  # the replica is cut off, and gets nothing any more
-        assert "Verification" == outcome_of(lambda: racing.face_on(store, Clock(racing.NOW)).verify(USER, code))
-        primary.kill()
-        again = racing.face_on(RedisStore(successor, prefix=prefix), Clock(racing.NOW))
-        assert "Verification" == outcome_of(lambda: again.verify(USER, code))
-        assert "CodeReused" == outcome_of(lambda: again.verify(USER, code))
-
-
 @pytest.mark.parametrize("engine", ["valkey", "redis"])
 @pytest.mark.parametrize("why", ["too few replicas", "the disk is full"])
 def test_a_server_that_refuses_writes_can_still_be_read(engine: str, why: str, prefix: str) -> None:

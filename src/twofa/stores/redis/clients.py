@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from twofa.stores.redis.commands import Exchange
+    from twofa.stores.redis.settings import Settings
 
 _OLDEST_VERSION = 7
 """The first version of Redis with flags for scripts (`#!lua flags=…`)."""
@@ -30,11 +31,6 @@ class AsyncClient(Protocol):
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         """Send one command and return the reply."""
         ...
-
-
-def is_cluster(client: object) -> bool:
-    """Whether a client spreads its commands over the nodes of a cluster."""
-    return hasattr(client, "get_primaries")
 
 
 def check_client(client: object, store: str, *, asynchronous: bool) -> None:
@@ -67,7 +63,7 @@ def check_client(client: object, store: str, *, asynchronous: bool) -> None:
         )
 
 
-def check_servers(nodes: Iterable[object], *, cluster: bool, allow_eviction: bool) -> Exchange[None]:
+def check_servers(nodes: Iterable[object], settings: Settings) -> Exchange[None]:
     """Ask servers about themselves. Raises `RuntimeError` for one on which records would get lost or be out of date."""
     for node in nodes:
         (info,) = yield [Command(("INFO",), node)]
@@ -75,7 +71,7 @@ def check_servers(nodes: Iterable[object], *, cluster: bool, allow_eviction: boo
             if is_a(info, "NoPermissionError"):
                 info.add_note("the store needs the command INFO: ACL SETUSER … +info")
             raise info
-        check_server(info, cluster=cluster, allow_eviction=allow_eviction)
+        check_server(info, cluster=settings.cluster, allow_eviction=settings.allow_eviction)
 
 
 def check_server(info: Mapping[str, object], *, cluster: bool, allow_eviction: bool) -> None:

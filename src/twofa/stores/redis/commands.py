@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from twofa import _entropy
@@ -21,6 +22,7 @@ from twofa.errors import RecordDamaged, UnsupportedRecord
 from twofa.stores.protocol import Stored, UnexpectedAnswer
 from twofa.stores.redis import scripts
 from twofa.stores.redis.layout import MOST_EVENTS, Layout, read_event, write_event
+from twofa.stores.redis.settings import Settings
 from twofa.stores.trail import EventRow, seconds_of
 
 if TYPE_CHECKING:
@@ -66,11 +68,16 @@ Exchange: TypeAlias = Generator[Sequence[Command], Replies, T]
 class Opened:
     """A store that was found or created on the server."""
 
-    layout: Layout
+    settings: Settings
     identity: str
     """Random text that every shard of this store has, and no shard of another one."""
     groups: tuple[tuple[int, ...], ...]
     """Which shards one script may read together: a few hundred on a single server, one each on a cluster."""
+
+    @property
+    def layout(self) -> Layout:
+        """The keys of the store."""
+        return self.settings.layout
 
 
 # --- questions and answers -------------------------------------------------------------------------------------------
@@ -100,6 +107,29 @@ def _ask_each(script: Script, calls: Sequence[tuple[Sequence[bytes], Sequence[Wo
                 replies[number] = reply
         answers += [_answer(reply, ticket) for reply, ticket in zip(replies, tickets, strict=True)]
     return answers
+
+
+def _ask_and_wait(opened: Opened, script: Script, key: bytes, *arguments: Word) -> Exchange[list[Any]]:
+    """Run a script that writes, and wait until the replicas have what it wrote.
+
+    Both commands are sent together, and so on one connection: WAIT is about the writes of its own connection.
+    """
+    ticket = _entropy.random_token()
+    words = (1, key, ticket, *arguments)
+    wanted, seconds = opened.settings.replicas, opened.settings.replica_timeout
+    wait = Command(("WAIT", wanted, ceil(seconds * 1000)))
+    reply, copies = yield [Command(("EVALSHA", script.name, *words)), wait]
+    if is_a(reply, "NoScriptError"):
+        reply, copies = yield [Command(("EVAL", script.text, *words)), wait]
+    answer = _answer(reply, ticket)
+    if isinstance(copies, Exception):
+        raise copies
+    if answer == [b"yes"] and copies < wanted:
+        raise RuntimeError(
+            f"{seconds:g} s after a change was made, {copies} of {wanted} replicas have it, so it would be lost if the "
+            "primary failed now: see to the replicas"
+        )
+    return answer
 
 
 def is_a(reply: object, name: str) -> bool:
@@ -165,7 +195,11 @@ def swap(opened: Opened, user_id: str, change: Change) -> Exchange[bool]:
     for event in change.events:
         row = EventRow.of(event, user_id)
         arguments += [row.at, write_event(row)]
-    (happened,) = yield from _ask(scripts.SWAP, opened.layout.key_of(user_id), opened.identity, *arguments)
+    key = opened.layout.key_of(user_id)
+    if opened.settings.replicas:
+        (happened,) = yield from _ask_and_wait(opened, scripts.SWAP, key, opened.identity, *arguments)
+    else:
+        (happened,) = yield from _ask(scripts.SWAP, key, opened.identity, *arguments)
     return bool({b"yes": True, b"no": False}[happened])
 
 
@@ -213,20 +247,21 @@ def prune_events(opened: Opened, before: datetime) -> Exchange[int]:
 # --- finding or creating a store -------------------------------------------------------------------------------------
 
 
-def open_store(layout: Layout, *, cluster: bool, create: bool) -> Exchange[Opened]:
+def open_store(settings: Settings) -> Exchange[Opened]:
     """Find the store on the server, or create an empty one.
 
     A store is created in steps, since its keys may be on many nodes: the marker says "creating" with a new identity,
     every shard gets that identity, and then the marker says "ready". Whoever finds "creating" finishes the work. Nobody
     uses a store before it is ready, so a shard that is missing from a ready store is a shard that was lost.
     """
-    size = 1 if cluster else _READ_TOGETHER
+    layout = settings.layout
+    size = 1 if settings.cluster else _READ_TOGETHER
     numbers = range(layout.shards)
     groups = tuple(tuple(numbers[start : start + size]) for start in range(0, layout.shards, size))
     keys = [[layout.keys[shard] for shard in group] for group in groups]
     (marker,) = yield from _ask(scripts.READ_MARKER, layout.marker)
     if marker == b"":
-        if not create:
+        if not settings.create:
             raise RuntimeError(
                 f"there is no store with the prefix {layout.prefix!r} on this server, and create=False: is it the "
                 "right server, and has it all its data?"
@@ -258,7 +293,7 @@ def open_store(layout: Layout, *, cluster: bool, create: bool) -> Exchange[Opene
         ready = f"ready {format_} {shards} {identity}"
         yield from _ask(scripts.REPLACE_MARKER, layout.marker, marker, ready)
         _logger.warning("an empty store was created in Redis, under the prefix %r", layout.prefix)
-    return Opened(layout=layout, identity=identity, groups=groups)
+    return Opened(settings=settings, identity=identity, groups=groups)
 
 
 def _read_marker(marker: bytes) -> tuple[str, int, int, str]:

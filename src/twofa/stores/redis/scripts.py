@@ -126,17 +126,18 @@ if record then
   marks = string.sub(record, first + 1, second - 1)
 end
 
--- A driver sends a command again if the answer got lost. Then this swap has already happened, and says so.
+-- A driver sends a command again if the answer got lost. Then this swap has already happened: the member says so that
+-- has its mark. It is written once more, since WAIT waits only for what its own connection has written.
 local function is_sent_again()
-  if string.find(marks, mark, 1, true) then
-    return true
-  end
+  local witness = record and string.find(marks, mark, 1, true) and record
   for _, deleted in ipairs(all(key, 'm')) do
-    if string.find(deleted, mark, 18, true) then
-      return true
-    end
+    witness = witness or string.find(deleted, mark, 18, true) and deleted
   end
-  return false
+  if witness then
+    redis.call('ZREM', key, witness)
+    redis.call('ZADD', key, 0, witness)
+  end
+  return witness
 end
 
 if version ~= expected or not record then

@@ -8,8 +8,9 @@ from typing_extensions import override
 
 from twofa.stores.protocol import AsyncStore, Store
 from twofa.stores.redis import commands, pages
-from twofa.stores.redis.clients import check_client, check_servers, is_cluster
-from twofa.stores.redis.layout import DEFAULT_SHARDS, make_layout
+from twofa.stores.redis.clients import check_client, check_servers
+from twofa.stores.redis.layout import DEFAULT_SHARDS
+from twofa.stores.redis.settings import check_settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,6 +40,8 @@ class RedisStore(Store):
         shards: int = DEFAULT_SHARDS,
         create: bool = True,
         allow_eviction: bool = False,
+        replicas: int = 0,
+        replica_timeout: float = 1.0,
     ) -> None:
         """Keep records through `client`, a `redis.Redis` or `redis.RedisCluster`, which stays yours to close.
 
@@ -47,19 +50,27 @@ class RedisStore(Store):
         that is not there is an error; otherwise an empty one is created, and the logger `twofa` gets a warning.
 
         Refuses a server, or a primary of a cluster, that drops records when its memory is full, unless
-        `allow_eviction=True`.
+        `allow_eviction=True`. With `replicas` a swap counts only once that many replicas have it, and raises if they do
+        not within `replica_timeout` seconds; not for a cluster.
 
         Raises `TypeError` and `ValueError` for unusable arguments, `RuntimeError` for a server that evicts, is a
         replica, is too old or has lost records, `UnsupportedRecord` for a store of a newer version of twofa, and what
         the client raises.
         """
         check_client(client, "RedisStore", asynchronous=False)
-        layout, cluster = make_layout(prefix, shards), is_cluster(client)
         self._client: Any = client
-        self._prefix = prefix
+        settings = check_settings(
+            client,
+            prefix=prefix,
+            shards=shards,
+            create=create,
+            allow_eviction=allow_eviction,
+            replicas=replicas,
+            replica_timeout=replica_timeout,
+        )
         nodes: list[Any] = getattr(client, "get_primaries", lambda: [None])()
-        self._carry_out(check_servers(nodes, cluster=cluster, allow_eviction=allow_eviction))
-        self._opened = self._carry_out(commands.open_store(layout, cluster=cluster, create=create))
+        self._carry_out(check_servers(nodes, settings))
+        self._opened = self._carry_out(commands.open_store(settings))
 
     @override
     def load(self, user_id: str) -> Stored | None:
@@ -117,7 +128,7 @@ class RedisStore(Store):
             return pipeline.execute(raise_on_error=False)  # type: ignore[no-any-return]
 
     def __repr__(self) -> str:
-        return f"RedisStore(prefix={self._prefix!r})"
+        return f"RedisStore(prefix={self._opened.layout.prefix!r})"
 
 
 class AsyncRedisStore(AsyncStore):
@@ -131,6 +142,8 @@ class AsyncRedisStore(AsyncStore):
         shards: int = DEFAULT_SHARDS,
         create: bool = True,
         allow_eviction: bool = False,
+        replicas: int = 0,
+        replica_timeout: float = 1.0,
     ) -> None:
         """Keep records through `client`, a `redis.asyncio.Redis` or `redis.asyncio.RedisCluster`, which stays yours.
 
@@ -140,8 +153,15 @@ class AsyncRedisStore(AsyncStore):
         """
         check_client(client, "AsyncRedisStore", asynchronous=True)
         self._client: Any = client
-        self._layout = make_layout(prefix, shards)
-        self._create, self._allow_eviction = create, allow_eviction
+        self._settings = check_settings(
+            client,
+            prefix=prefix,
+            shards=shards,
+            create=create,
+            allow_eviction=allow_eviction,
+            replicas=replicas,
+            replica_timeout=replica_timeout,
+        )
         self._opened: Opened | None = None
 
     @classmethod
@@ -153,9 +173,19 @@ class AsyncRedisStore(AsyncStore):
         shards: int = DEFAULT_SHARDS,
         create: bool = True,
         allow_eviction: bool = False,
+        replicas: int = 0,
+        replica_timeout: float = 1.0,
     ) -> Self:
         """Make a store and ask the server at once. Raises as `RedisStore` does."""
-        store = cls(client, prefix=prefix, shards=shards, create=create, allow_eviction=allow_eviction)
+        store = cls(
+            client,
+            prefix=prefix,
+            shards=shards,
+            create=create,
+            allow_eviction=allow_eviction,
+            replicas=replicas,
+            replica_timeout=replica_timeout,
+        )
         await store._open()
         return store
 
@@ -185,15 +215,12 @@ class AsyncRedisStore(AsyncStore):
 
     async def _open(self) -> Opened:
         if self._opened is None:
-            cluster = is_cluster(self._client)
             nodes: list[Any] = [None]
-            if cluster:
+            if self._settings.cluster:
                 await self._client.initialize()
                 nodes = self._client.get_primaries()
-            await self._carry_out(check_servers(nodes, cluster=cluster, allow_eviction=self._allow_eviction))
-            self._opened = await self._carry_out(
-                commands.open_store(self._layout, cluster=cluster, create=self._create)
-            )
+            await self._carry_out(check_servers(nodes, self._settings))
+            self._opened = await self._carry_out(commands.open_store(self._settings))
         return self._opened
 
     async def _carry_out(self, exchange: Exchange[T]) -> T:
@@ -221,7 +248,7 @@ class AsyncRedisStore(AsyncStore):
             return await pipeline.execute(raise_on_error=False)  # type: ignore[no-any-return]
 
     def __repr__(self) -> str:
-        return f"AsyncRedisStore(prefix={self._layout.prefix!r})"
+        return f"AsyncRedisStore(prefix={self._settings.layout.prefix!r})"
 
 
 def _options(command: Command) -> dict[str, object]:
