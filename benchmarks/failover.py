@@ -7,28 +7,25 @@ tests are used, on this machine; `BENCH_ROUNDS` sets how often each line is trie
 from __future__ import annotations
 
 import socket
-import sys
 import threading
 import time
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import redis
 from measure import print_lines, setting
 from redis.backoff import NoBackoff
 from redis.retry import Retry
+from servers import helper
 
 from twofa import Change, Stored
 from twofa.stores.redis import RedisStore
 
-sys.path.append(str(Path(__file__).parent.parent / "tests" / "helpers"))
-
-from valkey_server import HOST, ValkeyServer, valkey_server
+servers = helper("valkey_server")
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 CLIENTS = 8
 SECONDS = 1.0
@@ -42,7 +39,7 @@ class Link:
         self._target = port
         self._cut = threading.Event()
         self._sockets: list[socket.socket] = []
-        self._listener = socket.create_server((HOST, 0))
+        self._listener = socket.create_server((servers.HOST, 0))
         self.port: int = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -58,7 +55,7 @@ class Link:
         with suppress(OSError):
             while True:
                 one, _ = self._listener.accept()
-                other = socket.create_connection((HOST, self._target))
+                other = socket.create_connection((servers.HOST, self._target))
                 self._sockets += [one, other]
                 for source, target in ((one, other), (other, one)):
                     threading.Thread(target=self._carry, args=(source, target), daemon=True).start()
@@ -103,7 +100,7 @@ class Clients:
     def _write(self, number: int) -> None:
         with (
             suppress(redis.ConnectionError),
-            redis.Redis(host=HOST, port=self._port, retry=Retry(NoBackoff(), 0)) as client,
+            redis.Redis(host=servers.HOST, port=self._port, retry=Retry(NoBackoff(), 0)) as client,
         ):
             store = RedisStore(client, **self._options)
             held, made = None, 0
@@ -134,22 +131,22 @@ def lost_on(client: redis.Redis, clients: Clients) -> int:
 
 
 @contextmanager
-def pair(**options: str) -> Iterator[tuple[ValkeyServer, ValkeyServer, Link]]:
+def pair(**options: str) -> Iterator[tuple[Any, Any, Link]]:
     """Run a primary and a replica, with a network between them."""
     with ExitStack() as stack:
-        primary = stack.enter_context(valkey_server(repl_diskless_sync_delay="0", **options))
+        primary = stack.enter_context(servers.valkey_server(repl_diskless_sync_delay="0", **options))
         link = Link(primary.port)
         stack.callback(link.close)
-        replica = stack.enter_context(valkey_server(replicaof=f"{HOST} {link.port}"))
+        replica = stack.enter_context(servers.valkey_server(replicaof=f"{servers.HOST} {link.port}"))
         replica.wait_for("Finished with success")
         yield primary, replica, link
 
 
-def fail_over(rounds: int, *, cut: bool, replicas: int = 0, **options: str) -> Tally:
+def fail_over(rounds: int, *, cut: bool, replicas: int = 0, options: Mapping[str, str] | None = None) -> Tally:
     """Kill a primary under load and let its replica take over, perhaps after the network between them has failed."""
     tally = Tally()
     for _ in range(rounds):
-        with pair(**options) as (primary, replica, link):
+        with pair(**(options or {})) as (primary, replica, link):
             with redis.Redis.from_url(primary.url) as client:
                 RedisStore(client)
             clients = Clients(primary.port, replicas=replicas, replica_timeout=0.2)
@@ -170,7 +167,7 @@ def restart(rounds: int, **options: str) -> Tally:
     """Kill a server under load and start it again."""
     tally = Tally()
     for _ in range(rounds):
-        with valkey_server(**options) as server:
+        with servers.valkey_server(**options) as server:
             with redis.Redis.from_url(server.url) as client:
                 RedisStore(client)
             clients = Clients(server.port)
@@ -196,16 +193,16 @@ def main() -> None:
     """Print the table."""
     rounds = int(setting("BENCH_ROUNDS", 10))
     alone = {"min_replicas_to_write": "1", "min_replicas_max_lag": "1"}
-    lines = [
+    lines: list[tuple[str, Callable[[], Tally]]] = [
         ("killed, started again; `appendonly no`", lambda: restart(rounds, appendonly="no")),
         ("killed, started again; `appendfsync no`", lambda: restart(rounds, appendfsync="no")),
         ("killed, started again; `appendfsync everysec`", lambda: restart(rounds, appendfsync="everysec")),
         ("killed, started again; `appendfsync always`", lambda: restart(rounds)),
         ("killed, the replica takes over", lambda: fail_over(rounds, cut=False)),
-        ("the same, `min-replicas-to-write 1`", lambda: fail_over(rounds, cut=False, **alone)),
+        ("the same, `min-replicas-to-write 1`", lambda: fail_over(rounds, cut=False, options=alone)),
         ("the same, `replicas=1`", lambda: fail_over(rounds, cut=False, replicas=1)),
         ("cut off from the replica for 4 s, killed, the replica takes over", lambda: fail_over(rounds, cut=True)),
-        ("the same, `min-replicas-to-write 1`, `…-max-lag 1`", lambda: fail_over(rounds, cut=True, **alone)),
+        ("the same, `min-replicas-to-write 1`, `…-max-lag 1`", lambda: fail_over(rounds, cut=True, options=alone)),
         ("the same, `replicas=1`", lambda: fail_over(rounds, cut=True, replicas=1)),
     ]
 

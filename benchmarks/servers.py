@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     from twofa.stores.sqlalchemy import SQLAlchemyStore
 
 
+def helper(name: str) -> Any:
+    """Return a module of the tests' helpers, for the servers that it starts."""
+    sys.path.append(str(Path(__file__).parent.parent / "tests" / "helpers"))
+    return import_module(name)
+
+
 @contextmanager
 def postgresql(folder: Path) -> Iterator[Any]:
     """Start a server with its default durability and its data in `folder`; end it afterwards.

@@ -69,8 +69,8 @@ def test_what_is_kept_can_be_read_with_any_client(client: redis.Redis, store: Re
     time = outbox[1:17]
     seconds, micros = client.time()
     assert 0 < seconds * 1_000_000 + micros - int(time) < 60_000_000
-    assert b"e" + time + b"00001800000007 user-42" == outbox
-    assert b"tuser-42\0" + time + b'00001800000007\ncode_accepted\n{"number":7}\n192.0.2.1' == trail
+    assert b"e" + time + b'00001800000007 user-42\0code_accepted\n{"number":7}\n192.0.2.1' == outbox
+    assert b"tuser-42\0" + time + b"0000" == trail
     name, _, rest = record.partition(b"\0")
     assert (b"uuser-42", version(1).encode(), b"document 1") == (name, *rest.split(b"\n")[::2])
     assert {0.0} == {score for _, score in client.zrange(shard_key(prefix, USER), 0, -1, withscores=True)}
@@ -100,7 +100,7 @@ def test_an_event_of_a_newer_version_holds_nothing_up(client: redis.Redis, store
     """An event of a kind that this version does not know is handed on as such, and so are those after it."""
     store.swap(USER, Change(None, stored(1), (event(1), event(2))))
     key = shard_key(prefix, USER)
-    (first, _) = client.zrange(key, "[t", "(u", bylex=True)
+    (first, _) = client.zrange(key, "[e", "(f", bylex=True)
     client.zrem(key, first)
     client.zadd(key, {first.replace(b"code_accepted", b"passkey_added"): 0})
     handed_on = [entry.event for entry in store.events_after()]
@@ -207,8 +207,8 @@ def test_looking_for_new_events_writes_nothing(watched: Watched, store: RedisSto
     cursor = reader.events_after()[-1].cursor
     watched.seen.clear()
     assert () == reader.events_after(cursor)
-    assert [scripts.POSITIONS.name] == watched.seen
-    assert "no-writes" in scripts.POSITIONS.text
+    assert [scripts.OUTBOX.name] == watched.seen
+    assert "no-writes" in scripts.OUTBOX.text
 
 
 def test_what_happens_while_a_page_is_read_is_in_it_or_after_it(
@@ -220,7 +220,7 @@ def test_what_happens_while_a_page_is_read_is_in_it_or_after_it(
     store.swap(ahead, Change(None, stored(1), (event(1, ahead),)))
     reader = RedisStore(watched, prefix=prefix)
     watched.before = (
-        scripts.EVENTS.name,
+        scripts.CLOSE_PAGE.name,
         lambda: _true(store.swap(meanwhile, Change(None, stored(1), (event(2, meanwhile),)))),
     )
     page = reader.events_after()

@@ -21,7 +21,7 @@ from twofa import _entropy
 from twofa.errors import RecordDamaged, UnsupportedRecord
 from twofa.stores.protocol import Stored, UnexpectedAnswer
 from twofa.stores.redis import scripts
-from twofa.stores.redis.layout import MOST_EVENTS, Layout, read_event, write_event
+from twofa.stores.redis.layout import MOST_EVENTS, Layout, read_entries, write_event
 from twofa.stores.redis.settings import Settings
 from twofa.stores.trail import EventRow, seconds_of
 
@@ -205,8 +205,8 @@ def swap(opened: Opened, user_id: str, change: Change) -> Exchange[bool]:
 
 def events(opened: Opened, user_id: str) -> Exchange[tuple[Event, ...]]:
     """Read the audit trail of a user."""
-    (texts,) = yield from _ask(scripts.TRAIL, opened.layout.key_of(user_id), opened.identity, user_id.encode())
-    return tuple(read_event(text, user_id) for text in texts)
+    (members,) = yield from _ask(scripts.TRAIL, opened.layout.key_of(user_id), opened.identity, user_id.encode())
+    return tuple(entry.event for entry in read_entries(members, shard=0))
 
 
 # --- all users -------------------------------------------------------------------------------------------------------

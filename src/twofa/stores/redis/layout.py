@@ -15,12 +15,14 @@ import re
 from binascii import crc_hqx
 from dataclasses import dataclass
 from itertools import count
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from zlib import crc32
 
 from twofa.stores.trail import EventRow, bad_cursor, check_cursor
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from twofa.events import Event
 
 DEFAULT_SHARDS = 256
@@ -89,19 +91,52 @@ def slot_of(tag: bytes) -> int:
     return crc_hqx(tag, 0) % SLOTS
 
 
-# --- positions in the outbox ---------------------------------------------------------------------------------------
+# --- events, and where they stand in the outbox ----------------------------------------------------------------------
 
 Position: TypeAlias = tuple[str, int, str]
 """Where an event stands among those of all shards: time, shard, and number within its swap. They sort in this order."""
 
 _TIME_DIGITS = 16
+_POSITION = slice(1, 21)
+_NO_EVENT = 21
+"""The length of a member that is a bare time."""
 _CURSOR = re.compile(r"([0-9]{16})-([0-9]{4})-(0|[1-9][0-9]{0,4})")
 
 
-def position_of(text: bytes, shard: int) -> Position:
-    """Read a position as a script returns it: microseconds since 1970, then the event's number within its swap."""
-    digits = text.decode()
-    return digits[:_TIME_DIGITS], shard, digits[_TIME_DIGITS:]
+class Entry(NamedTuple):
+    """An event as it is kept."""
+
+    position: Position
+    user_id: str
+    text: str
+
+    @property
+    def event(self) -> Event:
+        """The event."""
+        at, kind, detail, *source = self.text.split("\n", 3)
+        row = EventRow(user_id=self.user_id, at=int(at), kind=kind, source=source[0] if source else None, detail=detail)
+        return row.event()
+
+
+def write_event(row: EventRow) -> bytes:
+    """Return kind, detail and source of an event as text, each on a line.
+
+    The source comes last, if there is one, because it is the only part that may hold line breaks of its own.
+    """
+    text = f"{row.kind}\n{row.detail}"
+    return (text if row.source is None else f"{text}\n{row.source}").encode()
+
+
+def read_entries(members: Iterable[bytes], shard: int) -> list[Entry]:
+    """Return the events among the members of a shard's outbox."""
+    entries: list[Entry] = []
+    for member in members:
+        if len(member) != _NO_EVENT:
+            digits, rest = member[_POSITION].decode(), member[_POSITION.stop :].decode()
+            at, _, rest = rest.partition(" ")
+            user_id, _, text = rest.partition("\0")
+            entries.append(Entry((digits[:_TIME_DIGITS], shard, digits[_TIME_DIGITS:]), user_id, f"{at}\n{text}"))
+    return entries
 
 
 def write_cursor(position: Position) -> str:
@@ -124,20 +159,12 @@ def read_cursor(cursor: str, shards: int) -> Position | None:
     return parts[1], int(parts[3]), parts[2]
 
 
-# --- events as text ------------------------------------------------------------------------------------------------
-
-
-def write_event(row: EventRow) -> bytes:
-    """Return an event as text: time, kind and detail, each on a line, and then the source if there is one.
-
-    The source comes last because it is the only part that may hold line breaks of its own.
-    """
-    text = f"{row.at}\n{row.kind}\n{row.detail}"
-    return (text if row.source is None else f"{text}\n{row.source}").encode()
-
-
-def read_event(text: bytes, user_id: str) -> Event:
-    """Return the event that `write_event` has written."""
-    at, kind, detail, *source = text.decode().split("\n", 3)
-    row = EventRow(user_id=user_id, at=int(at), kind=kind, source=source[0] if source else None, detail=detail)
-    return row.event()
+def begin_after(after: Position | None, shard: int) -> bytes:
+    """Return where the part of a shard begins that stands after a position: in Redis' words for a range of members."""
+    if after is None:
+        return b"[e"
+    time, own, number = after
+    if shard > own:
+        return b"[e%s" % time.encode()
+    # No member has the byte 255 in this place, so this is after all that begin in the same way.
+    return b"(e%s%s\xff" % (time.encode(), number.encode() if shard == own else b"")

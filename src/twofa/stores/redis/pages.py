@@ -6,103 +6,103 @@ and the shard that turns out to have more of the smallest ones for more.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from twofa.stores.protocol import OutboxEntry
 from twofa.stores.redis import scripts
-from twofa.stores.redis.commands import ask_shards
-from twofa.stores.redis.layout import position_of, read_cursor, read_event, write_cursor
+from twofa.stores.redis.commands import Word, ask_shards
+from twofa.stores.redis.layout import Entry, begin_after, read_cursor, read_entries, write_cursor
+from twofa.stores.redis.scripts import Script
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from twofa.stores.redis.commands import Exchange, Opened, Word
-    from twofa.stores.redis.layout import Position
-    from twofa.stores.redis.scripts import Script
+    from twofa.stores.redis.commands import Exchange, Opened
 
 T = TypeVar("T", bound=Any)
+
+_A_FEW = 8
+"""How many each shard is asked for on top of its share of a page. Few shards have more than that above the average."""
 
 
 def user_ids(opened: Opened, after: str, limit: int) -> Exchange[tuple[str, ...]]:
     """Read a page of the users of all shards, in the order of their bytes."""
     start: dict[int, Word] = dict.fromkeys(range(opened.layout.shards), after.encode())
-
-    def read(user_id: bytes, _: int) -> bytes:
-        return user_id
-
-    def begin_after(user_id: bytes, _: int) -> Word:
-        return user_id
-
-    users = yield from _first(opened, scripts.USERS, limit, start, read, begin_after)
-    return tuple(user_id.decode() for user_id in users)
+    reading: Reading[bytes] = Reading(
+        script=scripts.USERS, read=lambda users, _: users, begin_after=lambda user_id, _: user_id
+    )
+    users, _ = yield from _first(opened, reading, limit, start)
+    return tuple(user_id.decode() for user_id in users[:limit])
 
 
 def events_after(opened: Opened, cursor: str, limit: int) -> Exchange[tuple[OutboxEntry, ...]]:
     """Read a page of the outbox, in two steps.
 
-    First find the time at which the page ends, from the positions of the events that are there. Then read all events up
-    to that time, while each shard makes sure that its next event gets a later time. So whatever is written while the
-    shards are read one after the other is either in this page or stands after it, whichever clock a node has. Where
-    nothing new has happened, nothing is written.
+    First read the events that are there, which says at which time the page ends. Then close the page: each shard makes
+    sure that its next event gets a later time, and returns what it got up to that time since it was read. So whatever
+    is written while the shards are read one after the other is either in this page or stands after it, whatever the
+    clock of its node says. Where nothing new has happened, nothing is written.
     """
     after = read_cursor(cursor, opened.layout.shards)
-    start = {shard: _begin_after(after, shard) for shard in range(opened.layout.shards)}
-
-    def begin_after(position: Position, _: int) -> Word:
-        return f"(e{position[0]}{position[2]}\xff".encode("latin-1")
-
-    positions = yield from _first(opened, scripts.POSITIONS, limit, start, position_of, begin_after)
-    if not positions:
+    start: dict[int, Word] = {shard: begin_after(after, shard) for shard in range(opened.layout.shards)}
+    reading: Reading[Entry] = Reading(
+        script=scripts.OUTBOX, read=read_entries, begin_after=lambda entry, shard: begin_after(entry.position, shard)
+    )
+    entries, last = yield from _first(opened, reading, limit, start)
+    if not entries:
         return ()
-    found = yield from ask_shards(opened, scripts.EVENTS, [positions[-1][0]], start)
-    page = sorted(
-        (position_of(position, shard), user_id.decode(), text)
-        for shard, entries in found.items()
-        for position, user_id, text in entries
-    )
-    return tuple(
-        OutboxEntry(write_cursor(position), read_event(text, user_id)) for position, user_id, text in page[:limit]
-    )
+    end = entries[:limit][-1].position[0]
+    # A shard of which a later event was read cannot get an earlier one any more.
+    open_ = {
+        shard: reading.begin_after(last[shard], shard) if shard in last else start[shard]
+        for shard in start
+        if shard not in last or last[shard].position[0] < end
+    }
+    late = yield from ask_shards(opened, scripts.CLOSE_PAGE, [end], open_)
+    entries += [entry for shard, members in late.items() for entry in read_entries(members, shard)]
+    entries.sort()
+    return tuple(OutboxEntry(write_cursor(entry.position), entry.event) for entry in entries[:limit])
 
 
-def _begin_after(after: Position | None, shard: int) -> Word:
-    """Return where the part of a shard begins that stands after a position: in Redis' words for a range of members."""
-    if after is None:
-        return "[e"
-    time, own, number = after
-    if shard < own:
-        return b"(e%s\xff" % time.encode()
-    if shard > own:
-        return b"[e%s" % time.encode()
-    return b"(e%s%s\xff" % (time.encode(), number.encode())
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading(Generic[T]):
+    """How items are read from a shard."""
+
+    script: Script
+    read: Callable[[Sequence[bytes], int], Sequence[T]]
+    """Makes items of what the script says of a shard."""
+    begin_after: Callable[[T, int], Word]
+    """Returns where the script has to begin after an item of a shard."""
 
 
 def _first(
-    opened: Opened,
-    script: Script,
-    limit: int,
-    start: dict[int, Word],
-    read: Callable[[bytes, int], T],
-    begin_after: Callable[[T, int], Word],
-) -> Exchange[list[T]]:
-    """Return the first `limit` items of all shards, in order."""
-    if limit < 1:
-        return []
-    quota = 2 * limit // opened.layout.shards + 8
+    opened: Opened, reading: Reading[T], limit: int, start: dict[int, Word]
+) -> Exchange[tuple[list[T], dict[int, T]]]:
+    """Read at least the first `limit` items of all shards, if there are so many.
+
+    Return items in order, without a gap up to the first `limit`, and the last one that was read of each shard.
+    """
     items: list[T] = []
+    last: dict[int, T] = {}
+    if limit < 1:
+        return items, last
+    quota = limit // opened.layout.shards + _A_FEW
     asked = start
-    known: dict[int, T] = {}  # the last item that was read of a shard that has more
+    unfinished: set[int] = set()
     while True:
-        answers = yield from ask_shards(opened, script, [quota], asked)
+        answers = yield from ask_shards(opened, reading.script, [quota], asked)
         for shard, answer in answers.items():
-            known.pop(shard, None)
-            items.extend(each := [read(item, shard) for item in answer])
-            if len(each) >= quota:
-                known[shard] = each[-1]
+            unfinished.discard(shard)
+            some = reading.read(answer, shard)
+            if some:
+                items.extend(some)
+                last[shard] = some[-1]
+            if len(answer) >= quota:
+                unfinished.add(shard)
         items.sort()
-        # Up to the smallest of these, nothing is missing.
-        if not known or (len(items) >= limit and items[limit - 1] <= min(known.values())):
-            return items[:limit]
-        end = min(known.values())
-        asked = {shard: begin_after(last, shard) for shard, last in known.items() if last == end}
+        # Up to the smallest item that may have unread ones behind it, nothing is missing.
+        end = min((last[shard] for shard in unfinished), default=None)
+        if end is None or (len(items) >= limit and items[limit - 1] <= end):
+            return items, last
+        asked = {shard: reading.begin_after(end, shard) for shard in unfinished if last[shard] == end}
         quota *= 2

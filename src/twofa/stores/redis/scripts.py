@@ -5,9 +5,9 @@ stay in step (on a cluster: never more than one). `docs/stores-redis.md` explain
 
     !<identity>                                       says which store the shard belongs to
     u<user> NUL <version> LF <marks> LF <document>    the record of a user
-    t<user> NUL <position> <text of the event>        the audit trail of a user
-    e<position> <time of the event> SP <user>         the events of all users in the order in which they happened
+    e<position> <time> SP <user> NUL <text>           the events of all users in the order in which they happened
     e<time>9999                                       always last: a time that the next event has to be after
+    t<user> NUL <position>                            the audit trail of a user
     m<time> <marks>                                   swaps that deleted a user, for ten minutes
 
 Every answer begins with the word `twofa` and the ticket that came with the question. An answer that lacks them belongs
@@ -163,8 +163,7 @@ marks = string.sub(mark .. marks, 1, MARKS)
 local gone, added = {}, {}
 if new == '' then
   for _, event in ipairs(all(key, 't' .. user .. '\0')) do
-    local position, at = string.match(string.sub(event, #name + 1), '^(' .. string.rep('%d', 20) .. ')(%-?%d+)\n')
-    local member = 'e' .. position .. at .. ' ' .. user
+    local member = all(key, 'e' .. string.sub(event, #name + 1))[1]
     gone[#gone + 1] = member
     if member == last and #ARGV < 8 then
       added = {0, bare(time_of(last))} -- so that no later event gets an earlier time
@@ -181,9 +180,9 @@ end
 for i = 8, #ARGV, 2 do
   local position = time .. string.format('%04d', (i - 8) / 2)
   added[#added + 1] = 0
-  added[#added + 1] = 'e' .. position .. ARGV[i] .. ' ' .. user
+  added[#added + 1] = 'e' .. position .. ARGV[i] .. ' ' .. user .. '\0' .. ARGV[i + 1]
   added[#added + 1] = 0
-  added[#added + 1] = 't' .. user .. '\0' .. position .. ARGV[i + 1]
+  added[#added + 1] = 't' .. user .. '\0' .. position
 end
 
 remove(key, name)
@@ -202,35 +201,28 @@ return {'twofa', ticket, 'yes'}
 # --- the audit trail and the outbox ----------------------------------------------------------------------------------
 
 TRAIL = _reading(r"""
--- KEYS: the shard. ARGV: ticket, identity, user. Returns the texts of the user's events, in order.
-local name, texts = 't' .. ARGV[3] .. '\0', {}
-for _, event in ipairs(all(KEYS[1], name)) do
-  texts[#texts + 1] = string.sub(event, #name + 21)
+-- KEYS: the shard. ARGV: ticket, identity, user. Returns the user's events, in order.
+local name, events = 't' .. ARGV[3] .. '\0', {}
+for _, member in ipairs(all(KEYS[1], name)) do
+  events[#events + 1] = all(KEYS[1], 'e' .. string.sub(member, #name + 1))[1]
 end
-return {'twofa', ticket, texts}
+return {'twofa', ticket, events}
 """)
 
-POSITIONS = _reading(r"""
+OUTBOX = _reading(r"""
 -- KEYS: shards. ARGV: ticket, identity, how many at most of each, and for each shard where to begin.
--- Returns for each shard the positions of its next events.
+-- Returns for each shard its next events.
 local result = {'twofa', ticket}
 for i, key in ipairs(KEYS) do
-  local positions = {}
-  for _, member in ipairs(redis.call('ZRANGE', key, ARGV[3 + i], '(f', 'BYLEX', 'LIMIT', 0, ARGV[3])) do
-    if not is_bare(member) then
-      positions[#positions + 1] = string.sub(member, 2, 21)
-    end
-  end
-  result[#result + 1] = positions
+  result[#result + 1] = redis.call('ZRANGE', key, ARGV[3 + i], '(f', 'BYLEX', 'LIMIT', 0, ARGV[3])
 end
 return result
 """)
 
-EVENTS = _writing(
-    r"""
+CLOSE_PAGE = _writing(r"""
 -- KEYS: shards. ARGV: ticket, identity, a time, and for each shard where to begin.
 -- Sees to it that whatever happens from now on gets a later time, then returns for each shard its events up to that
--- time: position, user, text.
+-- time.
 local result = {'twofa', ticket}
 for i, key in ipairs(KEYS) do
   local last = last_of_outbox(key)
@@ -240,19 +232,10 @@ for i, key in ipairs(KEYS) do
     end
     redis.call('ZADD', key, 0, bare(ARGV[3]))
   end
-  local events = {}
-  for _, member in ipairs(redis.call('ZRANGE', key, ARGV[3 + i], '(e' .. ARGV[3] .. '\255', 'BYLEX')) do
-    if not is_bare(member) then
-      local position, user = string.match(member, '^e(' .. string.rep('%d', 20) .. ')%-?%d+ (.*)$')
-      local name = 't' .. user .. '\0' .. position
-      events[#events + 1] = {position, user, string.sub(all(key, name)[1], #name + 1)}
-    end
-  end
-  result[#result + 1] = events
+  result[#result + 1] = redis.call('ZRANGE', key, ARGV[3 + i], '(e' .. ARGV[3] .. '\255', 'BYLEX')
 end
 return result
-""",
-)
+""")
 
 PRUNE = _writing(
     r"""
@@ -263,10 +246,11 @@ local last, seen, erased = last_of_outbox(key), '', 0
 for _, member in ipairs(redis.call('ZRANGE', key, ARGV[3], '(f', 'BYLEX', 'LIMIT', 0, ARGV[4])) do
   seen = member
   if not is_bare(member) then
-    local position, at, user = string.match(member, '^e(' .. string.rep('%d', 20) .. ')(%-?%d+) (.*)$')
-    if tonumber(at) < before then
+    local space = string.find(member, ' ', 22, true)
+    if tonumber(string.sub(member, 22, space - 1)) < before then
+      local user = string.sub(member, space + 1, string.find(member, '\0', space, true) - 1)
       redis.call('ZREM', key, member)
-      remove(key, 't' .. user .. '\0' .. position)
+      redis.call('ZREM', key, 't' .. user .. '\0' .. string.sub(member, 2, 21))
       erased = erased + 1
       if member == last then
         redis.call('ZADD', key, 0, bare(time_of(last))) -- so that no later event gets an earlier time
