@@ -31,7 +31,7 @@ demo: $(VENV)/wheel-$(TAG)
 	@$(BIN)/python examples/quickstart.py
 
 web: $(VENV)/wheel-$(TAG) $(VENV)/web-$(TAG)
-	@cd examples && ../$(BIN)/python -m flask_admin
+	@cd examples && ../$(BIN)/python -m flask_app
 
 test: $(VENV)/wheel-$(TAG) $(VENV)/test-$(TAG) $(VENV)/browser-$(TAG)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term --cov-fail-under=100

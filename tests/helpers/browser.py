@@ -1,7 +1,8 @@
-"""A real Chromium against `examples/flask_admin`: the server, who sits at the browser, and the phone's camera."""
+"""A real Chromium against `examples/flask_app`: the server, who sits at the browser, and the phone's camera."""
 
 from __future__ import annotations
 
+import html
 import io
 import json
 import logging
@@ -16,25 +17,28 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from unittest.mock import patch
 
 import zxingcpp
-from flask_admin import create_app
-from flask_admin.__main__ import DEMO, PASSWORD
-from flask_admin.accounts import Accounts
+from flask_app import create_app
+from flask_app.__main__ import DEMO, PASSWORD
+from flask_app.accounts import Accounts
 from PIL import Image
 from playwright.sync_api import Error, expect, sync_playwright
 from support import FAST, Clock, Phone
 from werkzeug.security import generate_password_hash
 from werkzeug.serving import make_server
 
-from twofa import KeyRing, Policy, TwoFactor
+from twofa import KeyRing
 from twofa.errors import InvalidCode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from wsgiref.types import StartResponse, WSGIEnvironment
 
-    from flask_admin.web import Services
+    from flask_app.web import Services
     from playwright.sync_api import Browser, BrowserContext, Locator, Page, SetCookieParam
+    from web_pages import Language
     from werkzeug.test import TestResponse
+
+    from twofa import Policy, TwoFactor
 
 ROOT = Path(__file__).parent.parent.parent
 FLAGS = [
@@ -101,30 +105,44 @@ class Server:
 class Site:
     """The application with a database of its own, on a clock that only the test moves."""
 
-    def __init__(self, folder: Path, server: Server | None = None, policy: Policy = FAST) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        server: Server | None = None,
+        policy: Policy = FAST,
+        languages: Mapping[str, Language] | None = None,
+    ) -> None:
         self.clock = Clock()
         self.mails: list[tuple[str, str, str]] = []
         self.database = folder / "app.db"
         self.database.write_bytes(_with_the_demo_user())
-        with patch("flask_admin.app.TwoFactor", partial(TwoFactor, policy=policy)):
-            self.app = create_app(
-                self.database,
-                keys=KeyRing(KeyRing.generate_key()),
-                clock=self.clock,
-                send=lambda *mail: self.mails.append(mail),
-            )
+        self.app = create_app(
+            self.database,
+            keys=KeyRing(KeyRing.generate_key()),
+            policy=policy,
+            clock=self.clock,
+            send=lambda *mail: self.mails.append(mail),
+            languages=languages,
+        )
         if server is not None:
             server.site, self.address = self, server.address
 
     def close(self) -> None:
         """Close the database."""
-        self._services.store.close()
+        self.app.extensions["store"].close()
 
     def enrol(self) -> tuple[Phone, list[str]]:
-        """Set up an app without a browser, for tests of what comes after that."""
+        """Set up an app and save the codes without a browser, for tests of what comes after that."""
         setup = self.two_factor.begin_setup(DEMO.id, account_name=DEMO.email)
         phone = Phone(setup.uri, self.clock)
-        return phone, list(self.two_factor.confirm_setup(DEMO.id, phone.code(), handle=setup.handle))
+        codes = list(self.two_factor.confirm_setup(DEMO.id, phone.code(), handle=setup.handle))
+        self.two_factor.acknowledge_recovery_codes(DEMO.id)
+        return phone, codes
+
+    def phone(self, page: str) -> Phone:
+        """Take the key from a page's source, as someone does who opens the link on a phone."""
+        address = html.unescape(page.partition('href="otpauth')[2].partition('"')[0])
+        return Phone(f"otpauth{address}", self.clock)
 
     def spend(self, codes: list[str]) -> None:
         """Use up recovery codes without a browser."""
@@ -144,7 +162,7 @@ class Site:
 
     @property
     def _services(self) -> Services:
-        return cast("Services", self.app.extensions["flask_admin"])
+        return cast("Services", self.app.extensions["flask_app"])
 
 
 @cache
@@ -153,7 +171,7 @@ def _with_the_demo_user() -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         database = Path(folder) / "app.db"
         with patch(
-            "flask_admin.accounts.generate_password_hash", partial(generate_password_hash, method="scrypt:1024:8:1")
+            "flask_app.accounts.generate_password_hash", partial(generate_password_hash, method="scrypt:1024:8:1")
         ):
             Accounts(database).add(DEMO, PASSWORD)
         return database.read_bytes()
@@ -165,42 +183,27 @@ class Client:
     def __init__(self, site: Site) -> None:
         self.site = site
         self.http = site.app.test_client()
-        self.page = ""
 
     def get(self, path: str) -> TestResponse:
         """Ask for a page."""
-        return self._seen(self.http.get(path, base_url="https://localhost"))
+        return self.http.get(path, base_url="https://localhost")
 
     def post(self, path: str, **form: str) -> TestResponse:
-        """Send a form, with the token of the page that was last seen."""
-        form.setdefault("csrf", self.token)
-        return self._seen(self.http.post(path, base_url="https://localhost", data=form))
-
-    def _seen(self, answer: TestResponse) -> TestResponse:
-        if 'name="csrf"' in answer.text:
-            self.page = answer.text
-        return answer
-
-    @property
-    def token(self) -> str:
-        """The token of that page."""
-        return self.page.partition('name="csrf" value="')[2].partition('"')[0]
+        """Send a form."""
+        return self.http.post(path, base_url="https://localhost", data=form)
 
     @property
     def cookie(self) -> str:
-        """What the cookie holds, or nothing."""
+        """What the session's cookie holds, or nothing."""
         cookie = self.http.get_cookie("__Host-session")
         return cookie.value if cookie else ""
 
     def sign_in(self, phone: Phone | None = None) -> Client:
         """Sign in, with a code that is not spent yet where an account has a second factor."""
-        self.get("/sign-in")
         self.post("/sign-in", email=DEMO.email, password=PASSWORD)
         if phone is not None:
             self.site.clock.advance(phone.period)
-            self.get("/sign-in/code")
             self.post("/sign-in/code", code=phone.code())
-        self.get("/administration/two-factor")
         return self
 
 
@@ -280,16 +283,12 @@ class Visitor:
         with self.page.expect_navigation():
             keys.press("Enter")
 
-    def enter(self, code: str, label: str = "Code from your authenticator app") -> None:
-        """Type a code and press Enter."""
-        field = self.page.get_by_label(label)
+    def enter(self, code: str, label: str = "Code") -> None:
+        """Type a code of either kind, and press Enter."""
+        field = self.page.get_by_label(label, exact=True)
         field.fill(code)
         with self.page.expect_navigation():
             field.press("Enter")
-
-    def recovery(self, code: str) -> None:
-        """Type a recovery code and press Enter."""
-        self.enter(code, "Recovery code")
 
     def sign_out(self) -> None:
         """Leave."""
@@ -346,7 +345,7 @@ class Visitor:
 
     def alert_is_focused(self) -> bool:
         """Return whether the alert has the focus."""
-        return self._is_focused(self.alert())
+        return self._is_focused(self.alert().first)
 
     def _is_focused(self, place: Locator) -> bool:
         expect(place).to_be_focused()  # waits: the browser moves the focus once the page is there

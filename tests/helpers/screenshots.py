@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from browser import NO_CHROMIUM, ROOT, Server, Site, Visitor, chromium
+from browser import NO_CHROMIUM, PASSWORD, ROOT, Server, Site, Visitor, chromium
 from PIL import Image
 
 from twofa import Policy
@@ -30,8 +30,12 @@ def tour(alice: Visitor) -> Iterator[str]:
     yield "off"
     alice.click("Account")
     yield "account"
+    clock.advance(610)
     alice.open()
     alice.click("Add authenticator app")
+    yield "password-again"
+    alice.page.get_by_label("Password").fill(PASSWORD)
+    alice.click("Continue")
     yield "set-up"
     phone = alice.scan()
     alice.enter(phone.wrong_code())
@@ -42,33 +46,37 @@ def tour(alice: Visitor) -> Iterator[str]:
     alice.enter(phone.code())
     yield "recovery-codes"
     codes = alice.codes()
-    alice.save_codes()
+    alice.page.on("dialog", lambda dialog: dialog.accept())
+    alice.open()
+    yield "codes-not-saved"
+    alice.click("I have saved them")
     yield "on"
     alice.sign_out()
     clock.advance(86_400)
     alice.password()
     yield "second-step"
+    alice.page.get_by_text("Lost your phone?").click()
+    yield "lost-phone"
     for _ in range(5):
         alice.enter(phone.wrong_code())
     yield "wait"
-    alice.click("Use a recovery code instead")
-    alice.recovery(codes[0])
+    alice.page.get_by_label("Don't ask again in this browser").check()
+    alice.enter(codes[0])
     yield "signed-in-by-recovery-code"
+    alice.click("Forget this browser")
     alice.sign_out()
     alice.password()
-    alice.click("Use a recovery code instead")
-    alice.recovery(codes[0])
+    alice.enter(codes[0])
     yield "spent-code"
     for code in codes[1:8]:
         clock.advance(86_400)
         alice.site.spend([code])
+    alice.site.guess(phone, 4)
     clock.advance(60)
     alice.password()
-    alice.click("Use a recovery code instead")
-    alice.recovery(codes[8])
+    alice.enter(codes[8])
     yield "few-codes"
     clock.advance(610)
-    alice.click("Reset recovery codes")
     alice.click("Reset recovery codes")
     yield "proof"
     alice.click("Cancel")
@@ -77,8 +85,10 @@ def tour(alice: Visitor) -> Iterator[str]:
     clock.advance(30)
     alice.enter(phone.code())
     alice.click("Cancel set-up")
-    yield "re-enrolment"
+    yield "set-up-again"
     alice.sign_out()
+    alice.password()
+    yield "recovery-only"
     alice.open("/nowhere")
     yield "not-found"
 
@@ -106,7 +116,7 @@ def main(folder: Path) -> None:
         if browser is None:
             sys.exit(NO_CHROMIUM)
         site = Site(Path(database), server, Policy())
-        context = browser.new_context(reduced_motion="reduce")
+        context = browser.new_context(reduced_motion="reduce", locale="en-GB", timezone_id="UTC")
         context.clock.install(time=1_800_000_000)
         context.clock.pause_at(1_900_000_000)
         alice = Visitor(site, context)

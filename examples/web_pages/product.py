@@ -1,0 +1,3 @@
+"""Who the pages belong to."""
+
+PRODUCT = "Meridian"
