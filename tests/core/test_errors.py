@@ -106,7 +106,7 @@ def test_codes_are_distinct() -> None:
 
 
 def test_bad_settings_are_value_errors() -> None:
-    """Exactly the errors about what a developer passed are `ValueError`s too."""
+    """The errors about a setting, key, secret or URI are `ValueError`s too, and no others are."""
     assert {InvalidKeyUri, InvalidSecret, InvalidKey, PolicyError} == {
         kind for kind in FAMILY if issubclass(kind, ValueError)
     }
@@ -133,14 +133,14 @@ def test_errors_survive_pickling(error: TwoFactorError, carry: object) -> None:
 
 
 def test_an_invalid_code_tells_when_to_try_again() -> None:
-    """A wrong code that starts a wait carries its end and says it; one that does not carries `None`."""
+    """A wrong code that starts a wait says when it ends; any other has `None` there."""
     assert InvalidCode().retry_at is None
     assert NOON == InvalidCode(NOON).retry_at
     assert str(InvalidCode(NOON)) == f"{InvalidCode()}, after 2027-01-15 12:00:30 UTC"
 
 
 def test_throttled_tells_when_to_try_again() -> None:
-    """A refusal to look carries the end of the wait, in the message too, and cannot be made without it."""
+    """An error about a wait always has the end of the wait, also in its message."""
     assert NOON == Throttled(NOON).retry_at
     assert "2027-01-15 12:00:30 UTC" in str(Throttled(NOON))
     with pytest.raises(TypeError):
@@ -148,7 +148,7 @@ def test_throttled_tells_when_to_try_again() -> None:
 
 
 def test_an_unknown_key_is_named() -> None:
-    """The id of the missing key is public, and shown."""
+    """The id of the missing key is public, so the message shows it."""
     assert "AbCd_-12" == UnknownKey("AbCd_-12").key_id
     assert "'AbCd_-12'" in str(UnknownKey("AbCd_-12"))
 

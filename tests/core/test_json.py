@@ -256,7 +256,7 @@ def test_what_is_inside_is_not_told(kind: type[TwoFactorError]) -> None:
 
 @pytest.mark.parametrize("recovery_only", [False, True])
 def test_a_page_is_told_which_code_is_owed(recovery_only: bool) -> None:
-    """Who drew the form with JSON labels its field by this."""
+    """A page that is drawn in the browser can label its field by this."""
     told = CodeRequired(recovery_only).to_dict()
 
     assert ("code_owed", recovery_only) == (told["reason"], told["recovery_only"])
@@ -279,7 +279,7 @@ def test_retry_after_is_a_date_that_others_read() -> None:
 
 @pytest.mark.parametrize("kind", [InvalidCode, MalformedCode])
 def test_a_setup_speaks_of_the_new_entry_only(kind: type[InvalidCode]) -> None:
-    """A wrong code in a set-up is told without a word of recovery codes, which do not serve there, after a pickle too."""
+    """The message for a wrong code in a set-up does not speak of recovery codes, even after a pickle."""
     for error in (kind(in_setup=True), pickle.loads(pickle.dumps(kind(in_setup=True)))):
         assert "recovery" not in str(error)
         assert str(error) == error.to_dict()["message"]
@@ -312,7 +312,7 @@ def test_a_template_takes_the_picture_as_it_is(world: World) -> None:
 
 
 def test_a_title_stays_escaped_in_a_template() -> None:
-    """What is taken as it is was escaped where it was made."""
+    """The title was escaped when the picture was made, so a template may take the element as it is."""
     svg = qr.svg("otpauth://totp/x", title="<script>alert(1)</script>")
 
     assert "<script>" not in escape(svg)
@@ -320,7 +320,7 @@ def test_a_title_stays_escaped_in_a_template() -> None:
 
 
 def test_the_picture_is_text() -> None:
-    """It is a string for JSON, files and the host's own code, and asked for its markup it is a plain one."""
+    """It is a string that JSON and files take, and `__html__` gives a plain one."""
     svg = qr.svg("otpauth://totp/x")
 
     assert isinstance(svg, str)

@@ -75,7 +75,7 @@ def test_what_is_escaped(account_name: str, issuer: str, label: str, parameter: 
 
 
 def test_settings_are_spelled_out() -> None:
-    """Algorithm, digits and period stand in the URI whatever they are, and the secret without padding."""
+    """Algorithm, digits and period are always in the URI, and the secret has no padding."""
     device = TOTP(bytes(range(64)), algorithm="SHA512", digits=8, period=60)
     uri = device.uri(account_name="alice", issuer="Example")
     assert uri.endswith("&issuer=Example&algorithm=SHA512&digits=8&period=60")
@@ -178,7 +178,7 @@ SHOWN_LABELS = ["❤️", "日本語", "שלום", "سلام", "e\u0301", "🏳�
 
 @pytest.mark.parametrize(("part", "message"), REFUSED_LABELS, ids=lambda value: ascii(value[:12]))
 def test_refused_labels(part: str, message: str) -> None:
-    """What no app could show or read back is refused for both parts, by the name of the part."""
+    """A label that no app could show or read back is refused, with the name of the part."""
     for name, labels in [
         ("account_name", {"account_name": part, "issuer": "Example"}),
         ("issuer", {"account_name": "alice", "issuer": part}),
@@ -190,14 +190,14 @@ def test_refused_labels(part: str, message: str) -> None:
 
 @pytest.mark.parametrize("label", SHOWN_LABELS)
 def test_labels_of_the_world(label: str) -> None:
-    """What shows is taken in both parts and read back."""
+    """Letters and emoji of the whole world are taken in both parts and read back."""
     read = parse(DEVICE.uri(account_name=label, issuer=label))
     assert (label, label) == (read.account_name, read.issuer)
 
 
 @given(st.characters())
 def test_no_label_has_a_format_character(symbol: str) -> None:
-    """Of Unicode's characters that Python does not print, only spaces and what is not assigned yet are taken inside a label."""
+    """Of the characters that Python does not print, a label takes only spaces, private ones and those not assigned yet."""
     taken = True
     try:
         check_label(f"a{symbol}b", "Example")
@@ -269,7 +269,7 @@ def test_labels_are_text(wrong: Any) -> None:
     ],
 )
 def test_labels_as_apps_write_them(label: str, query: str, account_name: str, issuer: str | None) -> None:
-    """Either separator, either space, an issuer in one place, in the other, in both, or in none."""
+    """Every separator and space that apps write is read, with the issuer in one place, the other, both or none."""
     read = parse(f"otpauth://totp/{label}?secret={SECRET}{query}")
     assert (account_name, issuer, DEVICE.secret) == (read.account_name, read.issuer, read.secret)
 
@@ -307,7 +307,7 @@ def test_spellings_of_one_authenticator(uri: str) -> None:
     ],
 )
 def test_settings_are_read(settings: str, expected: tuple[str, int, int]) -> None:
-    """What stands in the URI counts, and the usual where it says nothing."""
+    """What the URI says counts, and the default where it says nothing."""
     totp = TOTP.from_uri(f"otpauth://totp/alice?{settings}&secret={SECRET}")
     assert expected == (totp.algorithm, totp.digits, totp.period)
 
@@ -374,7 +374,7 @@ def test_refused_uris(uri: str, message: str) -> None:
     ],
 )
 def test_refused_secrets(secret: str, message: str) -> None:
-    """A secret that is no base32, or below 128 bits, as the format's own short example is, does not pass."""
+    """A secret is refused if it is not base32, or below 128 bits as the format's own short example is."""
     for read in (parse, TOTP.from_uri):
         with pytest.raises(InvalidSecret, match=message) as refusal:
             read(f"otpauth://totp/Example:alice@google.com?secret={secret}&issuer=Example")
@@ -393,7 +393,7 @@ def test_a_uri_is_text(wrong: Any) -> None:
 
 @given(st.text() | st.text(alphabet="otpauh:/?&=%+20ACME secretissuerdigitsperiod\0").map("otpauth://totp/".__add__))
 def test_any_text_is_read_or_refused(uri: str) -> None:
-    """The parser has no other way out than its two errors."""
+    """The parser returns a result or one of its two errors, and nothing else."""
     result = key_uri.read(uri)
     assert isinstance(result, KeyUri | InvalidKeyUri | InvalidSecret)
 

@@ -80,7 +80,7 @@ def test_what_is_no_key_is_refused(name: str) -> None:
 
 
 def test_a_key_of_ten_distinct_bytes_is_taken() -> None:
-    """P8: what has as many distinct bytes as random keys have at the very least is a key."""
+    """P8: the bound on how random a key must look is ten distinct bytes, not eleven."""
     key = base64.urlsafe_b64encode(bytes(i % 10 for i in range(32))).decode()
 
     assert 1 == len(KeyRing(key).key_ids)
@@ -168,7 +168,7 @@ WRONG_NAMES: dict[str, str] = {
 
 @pytest.mark.parametrize("name", WRONG_NAMES)
 def test_what_could_be_a_key_is_not_named(name: str) -> None:
-    """P11: whoever passes what the variable holds is told so; neither message nor traceback shows it."""
+    """P11: if someone passes the value in place of the name, neither message nor traceback shows it."""
     with pytest.raises(
         InvalidKey, match="from_env takes the name of an environment variable, such as TWOFA_KEYS"
     ) as it:
@@ -179,7 +179,7 @@ def test_what_could_be_a_key_is_not_named(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["TWOFA_KEYS", "twofa_keys", "KEYS2", "_keys", "A" * 24, "A_" * 32])
 def test_what_can_only_be_a_name_is_named(name: str) -> None:
-    """A usual name of a variable that is not set stands in the message."""
+    """A variable that is not set is named in the message if its name cannot be a key."""
     with pytest.raises(InvalidKey, match=f"^the environment variable {name} holds no key"):
         KeyRing.from_env(name)
 

@@ -76,7 +76,7 @@ def test_hotp_of_rfc_4226(counter: int, code: str) -> None:
 
 
 def test_the_truncation_example_of_rfc_4226() -> None:
-    """Section 5.4's HMAC truncates to 0x50ef7f19, of which the last six digits are 872921."""
+    """Section 5.4's HMAC truncates to 0x50ef7f19, whose last six decimal digits are 872921."""
     digest = bytes.fromhex("1f8698690e02ca16618550ef7f19da8e945b555a")
 
     class Keyed:
@@ -108,7 +108,7 @@ def test_totp_of_rfc_6238(algorithm: Any, row: int) -> None:
 
 @pytest.mark.parametrize("algorithm", WRONG_CODES)
 def test_the_erratum_of_rfc_6238(algorithm: Any) -> None:
-    """The codes that a 20-byte seed gives are those of another key, and are not accepted for the right one."""
+    """With a 20-byte seed for every hash, the codes are those of another key, and are refused."""
     for at, wrong in zip(TIMES, WRONG_CODES[algorithm], strict=True):
         assert wrong == TOTP(KEYS["SHA1"], algorithm=algorithm, digits=8).code(at)
         assert TOTP(KEYS[algorithm], algorithm=algorithm, digits=8).match(wrong, at, 2) is None
@@ -134,7 +134,7 @@ def test_wide_counters(counter: int, code: str) -> None:
 
 
 def test_the_ends_of_the_counter() -> None:
-    """The last counter works; one beyond, and below zero, are refused."""
+    """The last counter works; one beyond it and one below zero are refused."""
     assert pyotp.HOTP(base64.b32encode(KEYS["SHA1"]).decode()).at(2**64 - 1) == hotp(KEYS["SHA1"], 2**64 - 1)
     for wrong in (2**64, -1, 10**5000):
         with pytest.raises(ValueError, match=r"whole number from 0 to 2\*\*64 - 1 \(RFC 4226 §5.1\)"):
@@ -164,7 +164,7 @@ def test_no_end_in_2038_or_2106(at: int) -> None:
 
 
 def test_daylight_saving() -> None:
-    """The repeated hour of an autumn night has 120 different steps, and the missing one of spring none in between."""
+    """The hour that is repeated in autumn has 120 different steps, and the hour that is missing in spring has none."""
     berlin = ZoneInfo("Europe/Berlin")
     first, second = (datetime(2027, 10, 31, 2, 30, tzinfo=berlin, fold=fold).timestamp() for fold in (0, 1))
     assert 120 == totp().step(second) - totp().step(first)
@@ -240,14 +240,14 @@ def test_no_window(window: Any) -> None:
 
 
 def test_the_first_steps() -> None:
-    """At the beginning of time the window ends at step 0."""
+    """In the first seconds of 1970 the window ends at step 0."""
     for at, steps in [(0, [0, 1]), (30, [0, 1, 2]), (60, [1, 2, 3])]:
         assert steps == [n for n in range(5) if totp().match(HOTP[n], at) == n]
     assert [0, 1, 2] == [n for n in range(5) if totp().match(HOTP[n], 0, 2) == n]
 
 
 def test_after() -> None:
-    """Only a step later than `after` counts, so that a code serves once and never after a later one."""
+    """Only a step later than `after` counts, so a code works once, and not after a later code was used."""
     code = totp().code(NOW)
     assert [STEP, STEP, None, None] == [
         totp().match(code, NOW, after=after) for after in (-1, STEP - 1, STEP, STEP + 10)
@@ -263,7 +263,7 @@ def test_after() -> None:
 
 
 def test_the_latest_step_that_fits() -> None:
-    """Where two steps have the same code, the later one is returned, and `after` leaves it as the only one."""
+    """Where two steps have the same code, the later one is returned; with `after`, only the later one is left."""
     device, step = totp(), TWIN_STEP
     assert device.code(30 * step) == device.code(30 * step + 60) != device.code(30 * step + 30)
     for after, found in [(None, step + 2), (step, step + 2), (step + 1, step + 2), (step + 2, None)]:
@@ -364,7 +364,7 @@ def test_readable_codes(typed: str) -> None:
 
 @pytest.mark.parametrize("typed", UNREADABLE, ids=lambda typed: ascii(typed[:16]))
 def test_unreadable_codes(typed: str) -> None:
-    """Anything else is no code: neither a number nor an error."""
+    """Anything else is not a code: it gives neither a number nor an error."""
     assert read_code(typed, 6) is None
     assert totp().match(typed, NOW) is None
 
@@ -438,7 +438,7 @@ def test_base32_of_every_length(length: int) -> None:
     ],
 )
 def test_the_vectors_of_rfc_4648(raw: str, written: str) -> None:
-    """Section 10's texts, behind the fifteen bytes that make secrets of them."""
+    """Section 10's texts, each after fifteen bytes that make it long enough for a secret."""
     assert b"fooba" * 3 + raw.encode() == TOTP("MZXW6YTB" * 3 + written).secret
     assert "MZXW6YTB" * 3 + written == TOTP(b"fooba" * 3 + raw.encode()).base32
 
@@ -674,7 +674,7 @@ SPILLS: list[Any] = [
 
 @pytest.mark.parametrize("spill", SPILLS)
 def test_no_failure_shows_a_secret(spill: Any) -> None:
-    """Neither a message nor a local variable of any frame holds the secret or the code, and nothing hangs behind."""
+    """No message and no local variable of any frame holds the secret or the code, and there is no hidden cause."""
     with pytest.raises((ValueError, TypeError)) as refusal:
         spill()
     assert 2 <= frames(refusal.value)
@@ -729,7 +729,7 @@ def test_oathtool_agrees(secret: bytes, at: int, algorithm: Any, digits: int, pe
 
 @given(secrets, times, st.integers(-3, 3), st.integers(0, 2), st.none() | st.integers(-4, 4))
 def test_matching_by_definition(secret: bytes, at: int, offset: int, window: int, after: int | None) -> None:
-    """`match` is what its sentence says: the latest step of the window, later than `after`, whose code it is."""
+    """`match` does what its docstring says: it returns the latest step in the window, later than `after`, with this code."""
     device = TOTP(secret)
     now = at // 30
     code = hotp(secret, max(0, now + offset))

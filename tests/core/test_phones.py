@@ -35,7 +35,7 @@ PARAMETERS = list(product(["SHA1", "SHA256", "SHA512"], [6, 7, 8], [15, 30, 60, 
 
 
 def _scan(uri: str) -> dict[str, str]:
-    """Read a Key URI as an app does that has no library of ours."""
+    """Read a Key URI as an app does, without this library."""
     parts = urlsplit(uri)
     assert ("otpauth", "totp") == (parts.scheme, parts.netloc)
     return {name: value for name, (value,) in parse_qs(parts.query, strict_parsing=True).items()} | {
@@ -92,7 +92,7 @@ def _live(world: World, setup: Setup, shown: Callable[[int], str], period: int) 
 @pytest.mark.parametrize("maker", PHONES)
 @pytest.mark.parametrize(("algorithm", "digits", "period"), PARAMETERS)
 def test_a_phone_of_any_kind_signs_in(algorithm: Any, digits: int, period: int, maker: str) -> None:
-    """Whatever a policy may ask for, three independent implementations enrol and sign in with the URI alone."""
+    """Under every policy that is allowed, three independent implementations enrol and sign in with the URI alone."""
     world = World("blocking", policy=Policy(algorithm=algorithm, digits=digits, period=period, recovery_code_length=24))
     setup = world.begin()
     shown = PHONES[maker](setup.uri)
@@ -110,7 +110,7 @@ def test_the_usual_phone_signs_in_on_both_faces(maker: str, world: World) -> Non
 
 
 def test_phones_of_all_kinds_agree(world: World) -> None:
-    """Two phones that scanned the same picture are one authenticator: what one spent, the other cannot spend again."""
+    """Two phones that scanned the same picture are one authenticator: a code spent by one is spent for both."""
     setup = world.begin()
     pyotps, others = _pyotp(setup.uri), _cryptography(setup.uri)
     world.face.confirm_setup(USER, pyotps(world.clock.now), handle=setup.handle)

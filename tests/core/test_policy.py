@@ -33,7 +33,7 @@ ROOM: dict[str, dict[str, int]] = {"iterations": {"memory_kib": 47_104}}
 
 @pytest.mark.parametrize(("kind", "setting", "lowest", "highest", "clause"), BOUNDS)
 def test_every_bound(kind: type, setting: str, lowest: int, highest: int, clause: str) -> None:
-    """The lowest and the highest pass; one below and one above are refused, with the range and the clause."""
+    """The lowest and the highest value pass; one below and one above are refused, with the range and the clause."""
     for right in (lowest, highest):
         assert right == getattr(kind(**ROOM.get(setting, {}), **{setting: right}), setting)
     for wrong in (lowest - 1, highest + 1, -1, 10**30):
@@ -72,7 +72,7 @@ def test_the_defaults() -> None:
 
 
 def test_the_strict_profile() -> None:
-    """ASVS 5.0 6.5.5: the strict profile has no window, and is the default in all else."""
+    """ASVS 5.0 6.5.5: the strict profile has no window, and is like the default in everything else."""
     assert Policy(window=0) == Policy.strict()
     assert Policy() != Policy.strict()
 
@@ -103,7 +103,7 @@ def test_other_algorithms_are_refused(algorithm: Any) -> None:
     ],
 )
 def test_the_length_alone_decides_how_codes_are_hashed(length: int, bits: int, slow: bool) -> None:
-    """Five bits a symbol, none for the slot; from 112 bits on a plain hash is enough (NIST SP 800-63B-4 §3.1.2.2)."""
+    """Each symbol has five bits, the slot none; from 112 bits on a plain hash is enough (NIST SP 800-63B-4 §3.1.2.2)."""
     policy = Policy(recovery_code_length=length)
 
     assert bits == policy.recovery_code_bits
@@ -111,14 +111,14 @@ def test_the_length_alone_decides_how_codes_are_hashed(length: int, bits: int, s
 
 
 def test_thirteen_symbols_are_too_few() -> None:
-    """NIST SP 800-63B-4 §4.2.1.1: thirteen symbols carry sixty bits, below the 64 that are asked for."""
+    """NIST SP 800-63B-4 §4.2.1.1 asks for 64 bits, and thirteen symbols carry sixty."""
     with pytest.raises(PolicyError, match=r"recovery_code_length must be 14 to 32, not 13 .*at least 64 bits"):
         Policy(recovery_code_length=13)
 
 
 @pytest.mark.parametrize(("iterations", "floor"), [(1, 47_104), (2, 19_456), (3, 12_288), (4, 12_288), (100, 12_288)])
 def test_the_floor_of_argon2id(iterations: int, floor: int) -> None:
-    """Fewer passes need more memory: 46, 19 and 12 MiB."""
+    """Fewer passes need more memory: 46 MiB for one, 19 for two, 12 for three."""
     assert floor == Argon2id(memory_kib=floor, iterations=iterations).memory_kib
     with pytest.raises(PolicyError, match=f"memory_kib must be {floor} to .*OWASP"):
         Argon2id(memory_kib=floor - 1, iterations=iterations)

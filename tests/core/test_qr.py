@@ -76,7 +76,7 @@ def test_svg_on_any_page(uri: str, ground: str) -> None:
 
 @pytest.mark.parametrize("width", [150, 333, 1000])
 def test_svg_scales(width: int) -> None:
-    """Any size that the page gives it can be read."""
+    """It can be read at any size that the page gives it."""
     assert SHORT == read(on_page(rendered(qr.svg(SHORT), width=width), "black"))
 
 
@@ -122,7 +122,7 @@ def test_svg_as_a_file() -> None:
     ],
 )
 def test_the_title_is_said_and_escaped(title: str, said: str) -> None:
-    """A screen reader hears the title, whatever it holds; it cannot break out of its place."""
+    """A screen reader reads the title, whatever it contains; it cannot break out of the element."""
     root = ET.fromstring(qr.svg(SHORT, title=title))
     assert "img" == root.attrib["role"]
     assert said == root.attrib["aria-label"] == (root[0].text or "")
@@ -130,7 +130,7 @@ def test_the_title_is_said_and_escaped(title: str, said: str) -> None:
 
 
 def test_the_usual_title() -> None:
-    """By default it says what to do with it."""
+    """The default title says what the picture is for."""
     assert "<title>QR code for your authenticator app</title>" in qr.svg(SHORT)
 
 
@@ -178,7 +178,7 @@ def test_data_uri() -> None:
 
 @URIS
 def test_text_on_a_dark_terminal(uri: str) -> None:
-    """Drawn light on dark, the code is dark on light, and so it reads on terminals of any dark colour."""
+    """On a terminal of any dark colour the light modules are drawn, so that a reader sees dark on light."""
     for ink, paper in [(255, 0), (200, 40)]:
         assert uri == read(on_page(typed(qr.text(uri), ink=ink, paper=paper), "black"))
 
@@ -190,7 +190,7 @@ def test_text_on_a_light_terminal(uri: str) -> None:
 
 
 def test_text_for_the_other_terminal_has_swapped_colours() -> None:
-    """Why there are two: on the other ground a plain reader sees nothing, and only one that swaps colours does."""
+    """Why there are two: on the other background only a reader that swaps colours sees a code."""
     for text, ink, paper in [(qr.text(SHORT), 0, 255), (qr.text(SHORT, invert=True), 255, 0)]:
         picture = typed(text, ink=ink, paper=paper)
         assert read(picture) is None
@@ -200,7 +200,7 @@ def test_text_for_the_other_terminal_has_swapped_colours() -> None:
 
 
 def test_text_is_plain() -> None:
-    """Four characters and line breaks, no control codes; the quiet zone is drawn; the other text is the negative."""
+    """It consists of four characters and line breaks, with the quiet zone drawn; `invert` gives the negative."""
     text = qr.text(SHORT)
     assert set(" ▀▄█\n") == set(text)
     lines = text.split("\n")
@@ -216,7 +216,7 @@ def test_text_is_plain() -> None:
 @settings(max_examples=30)
 @given(st.binary(min_size=16, max_size=128), st.text("abcdefghij @.", max_size=40), st.integers(0, 200))
 def test_any_uri(secret: bytes, name: str, issuer: int) -> None:
-    """Whatever an authenticator's URI holds, the picture holds."""
+    """The picture carries whatever URI an authenticator has."""
     uri = TOTP(secret).uri(account_name=f"x{name}x", issuer="I" * (issuer + 1))
     assert uri == read(Image.open(io.BytesIO(qr.png(uri, scale=4))))
 
@@ -228,7 +228,7 @@ def test_error_correction() -> None:
 
 
 def test_a_spoilt_picture_is_still_read() -> None:
-    """A usual code survives a blot on one of every twenty modules."""
+    """A code of usual length is still read when one of every twenty modules is wrong."""
     picture = Image.open(io.BytesIO(qr.png(SHORT))).convert("L")
     picture.paste(0, (200, 200, 250, 250))
     assert SHORT == read(picture)

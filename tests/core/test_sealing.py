@@ -55,7 +55,7 @@ def test_a_seal_is_what_the_design_says() -> None:
 
 
 def test_what_others_sealed_by_the_design_opens() -> None:
-    """A record that is made here by hand, from the same parts, is opened: the format is not ours alone."""
+    """A record that this test makes by hand, as the format is documented, is opened."""
     context = "twofa1\0\0žofie".encode()
     nonce = bytes(range(12))
     box = nonce + AESGCM(hmac.digest(RAW, context + b"\x01", "sha256")).encrypt(nonce, DOCUMENT, context)
@@ -73,7 +73,7 @@ def test_no_two_seals_are_alike() -> None:
 
 @pytest.mark.parametrize("user_id", ["user-4", "user-421", "User-42", "user-42 ", "user-43", ""])
 def test_a_record_of_another_user_is_refused(user_id: str) -> None:
-    """P8: copied to another user, however alike their names, a record does not open."""
+    """P8: a record that is copied to another user does not open, however alike the two ids are."""
     with pytest.raises(RecordDamaged):
         _open(_sealed(), user_id)
 
@@ -90,7 +90,7 @@ class Redacted(str):
 
 
 def test_two_users_who_are_written_alike_have_two_seals() -> None:
-    """P8: what counts is what a user id is, and not what a subclass of `str` shows of it."""
+    """P8: the seal is bound to the characters of a user id, not to what a subclass of `str` shows."""
     sealed = _sealed(Redacted("alice"), Redacted("tenant"))
 
     assert DOCUMENT == _open(sealed, "alice", "tenant")
@@ -101,13 +101,13 @@ def test_two_users_who_are_written_alike_have_two_seals() -> None:
 
 @pytest.mark.parametrize("namespace", ["tenant-8", "tenant-7 ", "Tenant-7", ""])
 def test_a_record_of_another_namespace_is_refused(namespace: str) -> None:
-    """P8: copied to another application or tenant that shares keys and user ids, a record does not open."""
+    """P8: a record that is copied to another application or tenant with the same keys and user ids does not open."""
     with pytest.raises(RecordDamaged):
         _open(_sealed(namespace="tenant-7"), namespace=namespace)
 
 
 def test_where_a_namespace_ends_is_never_in_doubt() -> None:
-    """Pairs that read the same side by side are different users all the same."""
+    """Two pairs of namespace and user id that read the same when joined are different users."""
     pairs = [("b c", "a"), ("c", "ab"), ("c", "a b"), ("abc", ""), ("", "abc"), ("bc", "a"), (" b c", "a"), ("a", "bc")]
     for place, (user_id, namespace) in enumerate(pairs):
         sealed = _sealed(user_id, namespace)
@@ -128,7 +128,7 @@ def _refused(sealed: str) -> RecordError:
 
 
 def test_every_flipped_bit_is_refused() -> None:
-    """P8: of a fixed record every single flipped bit, of the mark, the key id, the nonce, the content or the tag."""
+    """P8: a record with any single bit flipped, in mark, key id, nonce, content or tag, is refused."""
     sealed = _sealed().encode()
     for place in range(len(sealed)):
         for bit in range(8):
@@ -146,7 +146,7 @@ def test_every_truncation_is_refused() -> None:
 
 
 def test_every_replaced_character_is_refused() -> None:
-    """P8: any other symbol of base64url, or a separator, in any one place."""
+    """P8: a record with any one character replaced, by any symbol of base64url or a separator, is refused."""
     sealed = _sealed()
     for place, symbol in enumerate(sealed):
         for other in BASE64URL + ".=+/ ~":
@@ -184,7 +184,7 @@ def test_every_character_put_in_or_left_out_is_refused() -> None:
     ],
 )
 def test_another_spelling_is_refused(respell: Callable[[str], str], length: int) -> None:
-    """Padding, line breaks, the standard alphabet, ignored characters, stray bits: the same bytes have one spelling."""
+    """The same bytes have one spelling: padding, line breaks, the standard alphabet and stray bits are refused."""
     mark, key_id, text = _sealed(document=b"x" * length).split(".")
     while not set("-_") <= set(text):
         mark, key_id, text = _sealed(document=b"x" * length).split(".")
@@ -219,12 +219,12 @@ def test_a_newer_format_is_refused_by_its_name(mark: str) -> None:
     ],
 )
 def test_what_was_never_a_record_is_damaged(sealed: str) -> None:
-    """P3: anything else is damaged; nothing of the kind reads as "no second factor here"."""
+    """P3: anything that was never a record is damaged, and never reads as "no second factor here"."""
     assert isinstance(_refused(sealed), RecordDamaged)
 
 
 def test_a_record_that_is_only_nonce_and_tag_is_not_sealed_by_anyone() -> None:
-    """Shorter than a nonce and a tag is damaged before any cipher sees it; of that length the tag decides."""
+    """A record shorter than a nonce and a tag is damaged before any cipher sees it; at that length the tag decides."""
     mark, key_id, _ = _sealed().split(".")
     for length in (0, 1, 11, 12, 27, 28):
         text = base64.urlsafe_b64encode(bytes(length)).decode().rstrip("=")
@@ -259,7 +259,7 @@ def test_the_first_key_seals_and_all_keys_open() -> None:
 
 
 def test_a_rotation_from_end_to_end() -> None:
-    """The new key first as an older one, then as the primary, then alone: at no point is the user locked out."""
+    """The new key comes first as an older one, then as the primary, then alone: the user is never locked out."""
     world = World("blocking")
     phone, codes = world.enrol()
     ahead = world.new_face(keys=KeyRing(KEY, OTHER_KEY))
@@ -293,7 +293,7 @@ def test_any_write_reseals() -> None:
 
 
 def test_nobody_is_resealed_who_has_no_record() -> None:
-    """An unknown user has nothing to reseal, and gets no record by it."""
+    """An unknown user has nothing to reseal, and no record is made."""
     world = World("blocking")
 
     assert world.face.reseal("nobody") is False

@@ -1,4 +1,4 @@
-"""The values of the public face: immutable, compared by content, safe to log; the proofs and the shapes among them."""
+"""What callers pass and get back: proofs, settings and results are immutable, compared by content, and safe to log."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_values_cannot_be_changed(name: str) -> None:
 
 @pytest.mark.parametrize("name", ALL)
 def test_values_are_compared_by_content(name: str) -> None:
-    """Two of the same content are equal and hash alike; another content or another kind is not equal."""
+    """Two values with the same content are equal and hash alike; with another content, or of another class, they differ."""
     one, other = ALL[name]
 
     assert one() == one()
@@ -150,7 +150,7 @@ def test_a_repr_names_the_kind(name: str) -> None:
 
 @pytest.mark.parametrize("name", SECRETIVE)
 def test_a_secret_is_in_no_repr(name: str) -> None:
-    """P11: a repr shows that something is hidden, and not what."""
+    """P11: a repr shows that something is hidden, but not what it is."""
     shown = repr(SECRETIVE[name][0]())
 
     assert CANARY not in shown
@@ -169,7 +169,7 @@ def test_a_secret_is_never_carried_elsewhere(name: str, carry: Callable[[Any], o
 
 @pytest.mark.parametrize("name", SECRETIVE)
 def test_no_web_framework_makes_json_of_a_secret(name: str) -> None:
-    """P11: Flask turns any dataclass into JSON, and refuses these."""
+    """P11: Flask turns any dataclass into JSON, but not one that carries a secret."""
     app = flask.Flask("host")
     with app.app_context(), pytest.raises(TypeError, match="this carries a secret"):
         flask.jsonify(SECRETIVE[name][0]())
@@ -203,7 +203,7 @@ def test_the_fields_have_types_that_tools_can_read(name: str) -> None:
 
 @pytest.mark.parametrize("name", SECRETIVE)
 def test_a_hidden_field_has_a_property(name: str) -> None:
-    """What a field hides is read under its plain name; only the recovery codes are read as a sequence instead."""
+    """What a field hides can be read under the name without the underscore; recovery codes are read as a sequence instead."""
     value = SECRETIVE[name][0]()
     hidden = [field.name for field in fields(value) if isinstance(getattr(value, field.name), Hidden)]
 
@@ -216,7 +216,7 @@ def test_a_hidden_field_has_a_property(name: str) -> None:
 
 @pytest.mark.parametrize("text", [CANARY, None, b"123456", ["a"]])
 def test_hidden_text_is_shown_nowhere(text: Any) -> None:
-    """P11: whatever a caller passed is kept as it is, out of sight of a repr, a format and a pickle."""
+    """P11: a hidden value stays as it was passed, and shows in no repr, format or pickle."""
     hidden = Hidden(text)
 
     assert text is hidden.value
@@ -246,13 +246,13 @@ def test_times_are_aware_and_utc() -> None:
 @pytest.mark.parametrize("kind", [ByCode, ByRecoveryCode, ByVerification])
 @pytest.mark.parametrize("wrong", [b"123456", 123456, ["123456"], True])
 def test_a_proof_takes_text(kind: type[ByCode], wrong: object) -> None:
-    """Anything but a string is a `TypeError` that names the kind and the type, and not what was passed."""
+    """Anything but a string is a `TypeError` that names the proof and the type, but not what was passed."""
     with pytest.raises(TypeError, match=f"{kind.__name__} needs .* as str, not {type(wrong).__name__}$"):
         kind(wrong)  # type: ignore[arg-type]  # the wrong type is the point
 
 
 def test_a_missing_form_field_is_an_empty_code() -> None:
-    """`None` in a code's place, or in a token's, is nothing that was typed, and no mistake of the host's."""
+    """`None` in place of a code or a token counts as an empty one: the field was missing, and the host made no mistake."""
     assert ByCode("") == ByCode(None)
     assert ByRecoveryCode("") == ByRecoveryCode(None)
     assert ByVerification("") == ByVerification(None)
@@ -275,14 +275,14 @@ def test_a_refused_proof_is_in_no_local_variable(kind: type[ByCode]) -> None:
 
 
 def test_a_proof_keeps_what_was_typed() -> None:
-    """Reading comes later: a proof holds the text exactly as it was given, the empty one too."""
+    """A proof holds the text exactly as it was given, even an empty one: it is read later."""
     assert " 123 456 " == ByCode(" 123 456 ").code
     assert "" == ByRecoveryCode("").code
     assert "x" == ByVerification("x").token
 
 
 def test_a_voucher_is_put_on_record() -> None:
-    """The host's word says who and why, in the open."""
+    """Who vouched and why can be read, and shows in the repr."""
     vouched = Vouched(by="support:carol", reason="identity checked, ticket 4711")
 
     assert "support:carol" == vouched.by
@@ -292,7 +292,7 @@ def test_a_voucher_is_put_on_record() -> None:
 
 @pytest.mark.parametrize("field", ["by", "reason"])
 def test_a_voucher_without_words_is_refused(field: str) -> None:
-    """Both have 1 to 1,000 characters that are not all blank, and are text."""
+    """Who and why are text of 1 to 1,000 characters that are not all blank."""
     right = {"by": "carol", "reason": "asked"}
     for wrong in ("", "   ", "\t\n", "x" * 1001, " " * 10**6 + "x", "a\0b", "a\ud800b"):
         with pytest.raises(ValueError, match=f"Vouched needs {field} in 1 to 1000 characters"):
@@ -310,12 +310,12 @@ def test_a_voucher_without_words_is_refused(field: str) -> None:
 @pytest.mark.parametrize("field", ["throttle", "hashing"])
 @pytest.mark.parametrize("wrong", [None, "default", {}])
 def test_a_policy_guesses_no_setting(field: str, wrong: Any) -> None:
-    """What is no setting is refused, `None` too: "no throttle" must not silently mean the usual one."""
+    """Anything but a setting is refused. `None` too: "no throttle" must not silently mean the default."""
     with pytest.raises(PolicyError, match=f"^{field} must be .*, not {type(wrong).__name__}$"):
         Policy(**{field: wrong})
 
 
-# --- shapes --------------------------------------------------------------------------------------------------------
+# --- results -------------------------------------------------------------------------------------------------------
 
 
 def test_a_setup_draws_its_own_uri() -> None:
@@ -335,7 +335,7 @@ def test_a_status_is_neither_true_nor_false() -> None:
 
 
 def test_recovery_codes_are_a_sequence_of_strings() -> None:
-    """They can be counted, indexed, sliced, searched and walked like a tuple."""
+    """They can be counted, indexed, sliced, searched and iterated like a tuple."""
     codes = RecoveryCodes(_codes=Hidden(("AAAA-1", "BBBB-2", "CCCC-3")), _token=Hidden("t"), generation="g")
 
     assert 3 == len(codes)
@@ -351,7 +351,7 @@ def test_recovery_codes_are_a_sequence_of_strings() -> None:
 
 
 def test_recovery_codes_print_one_per_line() -> None:
-    """`str` gives one code a line, `text` the same as a file that ends with a line break, `repr` none."""
+    """`str` gives one code a line, `text` the same with a line break at the end, and `repr` no code."""
     codes = RecoveryCodes(_codes=Hidden(("AAAA-1", "BBBB-2")), _token=Hidden("t"), generation="g")
 
     assert "AAAA-1\nBBBB-2" == str(codes)
