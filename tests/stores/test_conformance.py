@@ -6,10 +6,11 @@ import asyncio
 import sqlite3
 from contextlib import closing, contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+from misled import Misled, watch
 
 from twofa.stores import MemoryStore, SQLiteStore, ThreadedStore
 from twofa.testing import (
@@ -52,20 +53,6 @@ class TestSQLiteStoreInMemory(OutboxConformance, ListingConformance):
         return store
 
 
-class MisledConnection(sqlite3.Connection):
-    """A connection whose queries of records can be made to return nothing, or another user's record."""
-
-    lost = False
-    about: str | None = None
-
-    def execute(self, statement: str, parameters: Any = ()) -> sqlite3.Cursor:
-        if "SELECT" not in statement or "twofa_record" not in statement:
-            return super().execute(statement, parameters)
-        if MisledConnection.lost:
-            return super().execute("SELECT 1 WHERE 0")
-        return super().execute(statement, (MisledConnection.about,) if MisledConnection.about else parameters)
-
-
 class TestSQLiteStore(
     OutboxConformance,
     ListingConformance,
@@ -79,15 +66,13 @@ class TestSQLiteStore(
     @pytest.fixture(autouse=True)
     def _folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.path = tmp_path / "app.db"
-        monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=MisledConnection))
-        monkeypatch.setattr(MisledConnection, "lost", False)
-        monkeypatch.setattr(MisledConnection, "about", None)
+        watch(monkeypatch)
 
     def lose_answers(self, store):
-        MisledConnection.lost = True
+        Misled.lost = True
 
     def swap_answers(self, store, user_id):
-        MisledConnection.about = user_id
+        Misled.about = user_id
 
     def make_store(self):
         return SQLiteStore(self.path)

@@ -19,8 +19,9 @@ from hypothesis.stateful import run_state_machine_as_test
 from twofa import testing
 from twofa.stores import Change, MemoryStore, SQLiteStore, Stored, ThreadedStore
 from twofa.testing.event_loop import Blocking, EventLoop
+from twofa.testing.outbox_conformance import check_order
 from twofa.testing.process_conformance import compete, swap_and_die
-from twofa.testing.samples import USER, stored
+from twofa.testing.samples import USER, event, stored
 from twofa.testing.store_machine import StoreMachine
 
 if TYPE_CHECKING:
@@ -326,6 +327,15 @@ def test_a_process_that_swaps_and_dies_says_what_it_was_told(tmp_path: Any, monk
 
     swap_and_die(partial(SQLiteStore, tmp_path / "app.db"), Report())
     assert [[True] * 4, (os.getpid(), signal.SIGKILL)] == said
+
+
+def test_events_in_another_order_than_their_swaps_are_told_of() -> None:
+    """Swaps that were under way together may be handed on in any order, and others only in theirs."""
+    swaps = {"first": (0.0, 2.0), "beside it": (1.0, 3.0), "afterwards": (2.5, 4.0)}
+    for order in (["first", "beside it", "afterwards"], ["beside it", "first", "afterwards"]):
+        check_order([event(0, user_id) for user_id in order], swaps)
+    with pytest.raises(AssertionError, match="an event of 'first' was handed on after one of 'afterwards', whose swap"):
+        check_order([event(0, user_id) for user_id in ("beside it", "afterwards", "first")], swaps)
 
 
 class TestAsyncShelf(testing.AsyncHostTransactionConformance):

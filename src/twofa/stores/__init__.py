@@ -22,6 +22,7 @@ from twofa.stores.protocol import (
 if TYPE_CHECKING:
     from twofa.stores.memory import MemoryStore
     from twofa.stores.redis import AsyncRedisStore, RedisStore
+    from twofa.stores.sharded import AsyncShardedStore, ShardedStore
     from twofa.stores.sqlalchemy import AsyncSQLAlchemyStore, SQLAlchemyStore
     from twofa.stores.sqlite.store import SQLiteStore
     from twofa.stores.threaded import ThreadedStore
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AsyncRedisStore",
     "AsyncSQLAlchemyStore",
+    "AsyncShardedStore",
     "AsyncStore",
     "Change",
     "Listing",
@@ -38,6 +40,7 @@ __all__ = [
     "RedisStore",
     "SQLAlchemyStore",
     "SQLiteStore",
+    "ShardedStore",
     "Store",
     "Stored",
     "ThreadedStore",
@@ -48,10 +51,12 @@ __all__ = [
 _MODULES = {
     "AsyncRedisStore": "redis",
     "AsyncSQLAlchemyStore": "sqlalchemy",
+    "AsyncShardedStore": "sharded",
     "MemoryStore": "memory",
     "RedisStore": "redis",
     "SQLAlchemyStore": "sqlalchemy",
     "SQLiteStore": "sqlite",
+    "ShardedStore": "sharded",
     "ThreadedStore": "threaded",
 }
 

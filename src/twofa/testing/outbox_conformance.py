@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta, timezone
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from twofa.testing.trail_conformance import TrailConformance
 from twofa.testing.user_ids import LOOKALIKES, OTHER, USER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
 
     from twofa.events import Event
     from twofa.stores.protocol import OutboxEntry
@@ -148,9 +149,10 @@ class OutboxConformance(TrailConformance):
         check_events(left, handed_on(store.events_after(limit=10_000)), "the outbox after thousands were pruned")
 
     def test_a_reader_beside_writers_misses_nothing(self, store: Any, peer: Any) -> None:
-        """Whoever reads while others write, cursor by cursor, has read every event exactly once in the end."""
+        """Whoever reads while others write gets every event once, and none before one whose swap had returned."""
         done = threading.Event()
         read: list[Event] = []
+        swaps: dict[str, tuple[float, float]] = {}
 
         def reader() -> None:
             cursor, last = "", False
@@ -169,7 +171,9 @@ class OutboxConformance(TrailConformance):
             for round_ in range(ROUNDS):
                 user_id = f"user-{number}-{round_}"
                 happened = tuple(event(each, user_id) for each in range(many))
+                began = time.perf_counter()
                 (store, peer)[round_ % 2].swap(user_id, Change(None, stored(1), happened))
+                swaps[user_id] = began, time.perf_counter()
 
         with ThreadPoolExecutor(THREADS + 1) as pool, restless_threads():
             reading = pool.submit(reader)
@@ -180,9 +184,29 @@ class OutboxConformance(TrailConformance):
                 done.set()
             reading.result()
         everything = handed_on(store.events_after(limit=10_000))
-        check_events(everything, read, "what a reader got while others wrote, against what is in the outbox now,")
         wanted = ROUNDS * sum(1 if number % 3 else MANY for number in range(THREADS))
-        assert wanted == len(read), f"{wanted} events were written, and {len(read)} are in the outbox"
+        assert wanted == len(everything), f"{wanted} events were written, and {len(everything)} are in the outbox"
+        check_events(by_user(everything), by_user(read), "what a reader got while others wrote")
+        check_order(read, swaps)
+
+
+def check_order(read: Sequence[Event], swaps: Mapping[str, tuple[float, float]]) -> None:
+    """Fail with a sentence if an event came after one whose swap began when its own had returned.
+
+    `swaps` has for each user, of whom there was one swap, when it began and when it returned.
+    """
+    latest = read[0].user_id
+    for user_id in (each.user_id for each in read):
+        assert swaps[latest][0] <= swaps[user_id][1], (
+            f"an event of {user_id!r} was handed on after one of {latest!r}, whose swap began when the other had "
+            "returned: events must come in the order of their commits"
+        )
+        latest = max(latest, user_id, key=lambda user_id: swaps[user_id][0])
+
+
+def by_user(events: Iterable[Event]) -> list[Event]:
+    """Return events user by user, those of each in the order they had."""
+    return sorted(events, key=lambda event: event.user_id)
 
 
 def handed_on(entries: Iterable[OutboxEntry]) -> list[Event]:
