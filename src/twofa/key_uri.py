@@ -77,6 +77,7 @@ def build(
         raise problem
     check_label(account_name, issuer)
     label = f"{quote(issuer, safe=_PLAIN_IN_LABEL)}:{quote(account_name, safe=_PLAIN_IN_LABEL)}"
+    # Every parameter is written, even the defaults, for apps whose defaults are different.
     settings = f"algorithm={algorithm}&digits={digits}&period={period}"
     return f"otpauth://totp/{label}?secret={base32.value}&issuer={quote(issuer, safe='')}&{settings}"
 
@@ -166,6 +167,7 @@ def _wrong_type(kind: str) -> str:
 
 
 def _read_query(query: str) -> dict[str, Hidden[str]] | InvalidKeyUri:
+    """Return the parameters that count. One that is given twice is refused: some apps take the first, some the last."""
     parameters: dict[str, Hidden[str]] = {}
     for part in query.split("&"):
         name, _, value = part.partition("=")
@@ -178,6 +180,7 @@ def _read_query(query: str) -> dict[str, Hidden[str]] | InvalidKeyUri:
 
 
 def _read_parameters(parameters: dict[str, Hidden[str]]) -> KeyUri | Exception:
+    """Return what the parameters say, without a label yet, or what is wrong with them."""
     base32 = parameters.get("secret", _NOTHING)
     if not base32.value:
         return InvalidKeyUri("the URI has no secret")
@@ -202,6 +205,7 @@ def _read_parameters(parameters: dict[str, Hidden[str]]) -> KeyUri | Exception:
 
 
 def _with_label(unlabelled: KeyUri, label: str, issuer: str) -> KeyUri | InvalidKeyUri:
+    """Add account and issuer, as apps read them from the label and the `issuer` parameter."""
     # Some apps escape the colon between issuer and account, and some do not.
     prefix, colon, account_name = label.replace("%3a", ":").replace("%3A", ":").partition(":")
     if not colon:

@@ -102,12 +102,15 @@ class KeyRing:
 
 
 def _read_keys(keys: tuple[object, ...]) -> dict[str, bytes] | InvalidKey:
+    """Return the keys by their public ids, in the order in which they were given, or what is wrong with one."""
     ring: dict[str, bytes] = {}
     for number, key in enumerate(keys, start=1):
         # Some tools write base64url with its padding: that is the same key.
         raw = base64url.decode(key.rstrip("=")) if type(key) is str else None
         if raw is None or len(raw) != KEY_BYTES:
             return InvalidKey(f"key {number} {_problem_with_key(key)}")
+        # Only the crudest mistakes are found here: a key of zeros, a word that is repeated. Whether a key is random can
+        # not be seen from the key.
         if len(set(raw)) < _RANDOM_ENOUGH:
             return InvalidKey(f"key {number} is not random: make keys with KeyRing.generate_key()")
         key_id = base64url.encode(derive(raw, b"twofa1 key id", KEY_ID_BYTES))
@@ -118,7 +121,10 @@ def _read_keys(keys: tuple[object, ...]) -> dict[str, bytes] | InvalidKey:
 
 
 def _problem_with_key(key: object) -> str:
-    """Return what is wrong with something that does not decode to a key, without showing any of it."""
+    """Return what is wrong with something that does not decode to a key, without showing any of it.
+
+    The most telling mistake comes first: a list in quotation marks also has a wrong length, but saying so helps nobody.
+    """
     if type(key) is not str:
         hint = ": pass each key as an argument of its own, KeyRing(*keys)" if type(key) in {list, tuple} else ""
         return f"is {type(key).__name__}, not str{hint}"
@@ -149,11 +155,13 @@ def _problem_with_key(key: object) -> str:
 
 
 def _read_environment(name: object) -> KeyRing | Exception:
+    """Return the ring that a variable holds, or what is wrong with the variable or with its name."""
     if not isinstance(name, str):
         return TypeError(f"from_env takes the name of an environment variable as str, not {type(name).__name__}")
+    # Looking up a name with a surrogate raises an error that shows the name.
     value = os.environ.get(name) if name.isascii() else None
     shown = f" {name}" if _may_be_shown(name) else ""
-    if value is None and not shown:  # then it is very likely no name, but what os.environ gave for one
+    if value is None and not shown:  # very likely this is not a name, but what os.environ holds under one
         return InvalidKey(
             "from_env takes the name of an environment variable, such as TWOFA_KEYS, and reads it itself. There is "
             "none of this name, which is not shown, since it could be a key: KeyRing(key) takes a key"
@@ -163,7 +171,7 @@ def _read_environment(name: object) -> KeyRing | Exception:
         return _no_key(shown)
     try:
         return KeyRing(*keys)
-    except InvalidKey as problem:
+    except InvalidKey as problem:  # returned under the variable's name, by a frame that no traceback will show
         return InvalidKey(f"environment variable{shown}: {problem}")
 
 
