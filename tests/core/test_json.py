@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import flask
 import pytest
+from django.template import Context, Engine
 from jinja2 import Environment
 from markupsafe import Markup, escape
 from pages import ROOT
@@ -300,7 +301,7 @@ def test_a_wrong_code_in_a_setup_speaks_of_no_recovery_code(world: World, code: 
 
 
 def test_a_template_takes_the_picture_as_it_is(world: World) -> None:
-    """Jinja with autoescape, MarkupSafe and Flask's templates put the element into a page without a filter."""
+    """Jinja with autoescape, MarkupSafe, Flask's and Django's templates put the element into a page without a filter."""
     setup = world.begin()
     svg = setup.qr_svg()
     page = Environment(autoescape=True).from_string("<p>{{ setup.qr_svg() }}</p>").render(setup=setup)
@@ -309,6 +310,7 @@ def test_a_template_takes_the_picture_as_it_is(world: World) -> None:
     assert Markup(svg) == escape(svg)
     with flask.Flask("host").app_context():
         assert svg == flask.render_template_string("{{ svg }}", svg=svg)
+    assert f"<p>{svg}</p>" == Engine().from_string("<p>{{ setup.qr_svg }}</p>").render(Context({"setup": setup}))
 
 
 def test_a_title_stays_escaped_in_a_template() -> None:
