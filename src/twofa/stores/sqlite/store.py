@@ -31,7 +31,8 @@ _SAY_CREATE = "if a new and empty store is meant, open it once with create=True"
 
 # One row in any case, with the user that was asked for: "no record" is an answer, and no answer is none.
 _LOAD = (
-    "SELECT ?1, record.version, record.document FROM (SELECT 1) LEFT JOIN twofa_record AS record ON record.user_id = ?1"
+    "SELECT :user_id, record.version, record.document "
+    "FROM (SELECT 1) LEFT JOIN twofa_record AS record ON record.user_id = :user_id"
 )
 _INSERT = "INSERT INTO twofa_record (user_id, version, document) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
 _UPDATE = "UPDATE twofa_record SET version = ?, document = ? WHERE user_id = ? AND version = ?"
@@ -194,7 +195,7 @@ class SQLiteStore(Store):
 
 
 def _load(connection: sqlite3.Connection, user_id: str) -> Stored | None:
-    row = connection.execute(_LOAD, (user_id,)).fetchone()
+    row = connection.execute(_LOAD, {"user_id": user_id}).fetchone()
     if row is None or row[0] != user_id:
         raise UnexpectedAnswer("SQLite answered something else than what the store asked: nothing was believed")
     _, version, document = row
