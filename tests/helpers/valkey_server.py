@@ -191,14 +191,14 @@ def valkey_server(engine: str = "valkey", **options: str) -> Iterator[ValkeyServ
 
 
 @contextmanager
-def valkey_cluster(engine: str = "valkey", **options: str) -> Iterator[list[ValkeyServer]]:
-    """Run a cluster of three primaries, each with a third of the slots.
+def valkey_cluster(engine: str = "valkey", size: int = 3, **options: str) -> Iterator[list[ValkeyServer]]:
+    """Run a cluster of primaries that each have the same number of slots.
 
     They start with the file in which a node remembers the others, so there is nothing to introduce.
     """
     for last in (False, False, True):
         try:
-            nodes = _start_cluster(engine, options)
+            nodes = _start_cluster(engine, size, options)
         except RuntimeError as error:
             if last or "Address already in use" not in str(error):
                 raise
@@ -228,26 +228,26 @@ class _Node(ValkeyServer):
         super().start()
 
 
-def _start_cluster(engine: str, options: dict[str, str]) -> list[ValkeyServer]:
-    names = [f"{number + 1:040x}" for number in range(3)]
+def _start_cluster(engine: str, size: int, options: dict[str, str]) -> list[ValkeyServer]:
+    names = [f"{number + 1:040x}" for number in range(size)]
     ports: list[int] = []
-    while len(set(ports)) < 6:
+    while len(set(ports)) < 2 * size:
         ports.append(free_port())
     ports = list(dict.fromkeys(ports))
-    bounds = [_SLOTS * number // 3 for number in range(4)]
+    bounds = [_SLOTS * number // size for number in range(size + 1)]
     nodes: list[ValkeyServer] = []
     try:
-        for me in range(3):
+        for me in range(size):
             lines = [
-                f"{name} {HOST}:{ports[n]}@{ports[n + 3]} {'myself,' if n == me else ''}master - 0 0 {n + 1} connected"
+                f"{name} {HOST}:{ports[n]}@{ports[n + size]} {'myself,' if n == me else ''}master - 0 0 {n + 1} connected"
                 f" {bounds[n]}-{bounds[n + 1] - 1}\n"
                 for n, name in enumerate(names)
             ]
-            known = "".join(lines) + "vars currentEpoch 3 lastVoteEpoch 0\n"
+            known = "".join(lines) + f"vars currentEpoch {size} lastVoteEpoch 0\n"
             settings = {
                 "port": str(ports[me]),
                 "cluster_enabled": "yes",
-                "cluster_port": str(ports[me + 3]),
+                "cluster_port": str(ports[me + size]),
                 "cluster_config_file": "nodes.conf",
                 **options,
             }

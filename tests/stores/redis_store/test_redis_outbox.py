@@ -165,6 +165,20 @@ def test_pages_are_full_and_in_order_however_uneven_the_shards_are(limit: int, s
     assert happened == read_all(store, limit)
 
 
+def test_a_page_of_everything_is_complete_however_many_shards_have_more(watched: Watched, prefix: str) -> None:
+    """Where eighty shards have twice their share of a page, all of them are asked for more, and all at once."""
+    store = RedisStore(watched, prefix=prefix)
+    happened: list[Any] = []
+    for number in range(100):
+        user_id = f"user-{number}"
+        some = tuple(event(n, user_id) for n in range(40))
+        assert store.swap(user_id, Change(None, stored(1), some))
+        happened += some
+    watched.seen.clear()
+    assert happened == [entry.event for entry in store.events_after(limit=4000)]
+    assert 6 >= watched.seen.count(scripts.OUTBOX.name)
+
+
 def test_a_list_of_users_is_complete_however_uneven_the_shards_are(store: RedisStore) -> None:
     """Users who are nearly all in one shard are listed in full pages, in the order of their bytes."""
     users = [*users_of_shard(100, 60), *(f"v{number}" for number in range(10))]

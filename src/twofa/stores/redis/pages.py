@@ -100,9 +100,12 @@ def _first(
             if len(answer) >= quota:
                 unfinished.add(shard)
         items.sort()
-        # Up to the smallest item that may have unread ones behind it, nothing is missing.
-        end = min((last[shard] for shard in unfinished), default=None)
-        if end is None or (len(items) >= limit and items[limit - 1] <= end):
+        # A shard that has more matters only if they could belong on the page.
+        asked = {
+            shard: reading.begin_after(last[shard], shard)
+            for shard in unfinished
+            if len(items) < limit or last[shard] < items[limit - 1]
+        }
+        if not asked:
             return items, last
-        asked = {shard: reading.begin_after(end, shard) for shard in unfinished if last[shard] == end}
         quota *= 2
