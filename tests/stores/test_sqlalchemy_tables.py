@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,11 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 from support import USER
 
 from twofa import Change
+from twofa.errors import UnsupportedRecord
 from twofa.stores import SQLiteStore
 from twofa.stores.sqlalchemy import SQLAlchemyStore, add_tables
+from twofa.stores.sqlalchemy.tables import NEEDS, SCHEMA
+from twofa.stores.sqlite.schema import SCHEMA as SQLITE_SCHEMA
 from twofa.testing.racing import at_once
 from twofa.testing.samples import event as told_of
 from twofa.testing.samples import numbers, stored, version
@@ -169,3 +173,73 @@ def test_the_connection_of_the_host_changes_no_byte(setting: str, maria: EmptyDa
         assert store.swap(user_id, Change(None, stored(number, "a\\'\n%s"), (happened,)))
         assert stored(number, "a\\'\n%s") == maria.store.load(user_id) == store.load(user_id)
         assert (happened,) == maria.store.events(user_id) == store.events(user_id)
+
+
+# --- their shape ---------------------------------------------------------------------------------------------------
+
+
+def test_the_shape_is_that_of_sqlitestore(tmp_path: Path, stack: ExitStack) -> None:
+    """Both stores give a file's tables the same columns, indexes and number, whichever makes them."""
+    (tmp_path / "other").mkdir()
+    ours = EmptyDatabase("sqlite", tmp_path, stack)
+    assert SQLITE_SCHEMA == SCHEMA
+    SQLiteStore(tmp_path / "other" / "app.db").close()
+    theirs = EmptyDatabase("sqlite", tmp_path / "other", stack)
+    assert shape_of(theirs).keys() == shape_of(ours).keys()
+    for name, (columns, key, indexes, _) in shape_of(theirs).items():
+        our_columns, our_key, our_indexes, _ = shape_of(ours)[name]
+        assert (key, sorted(indexes)) == (our_key, sorted(our_indexes))
+        # SQLite takes a key that is an INTEGER for NOT NULL, whether or not that is said.
+        assert [each for each in columns if each[0] not in key] == [each for each in our_columns if each[0] not in key]
+    row = "SELECT version || ' ' || needs FROM twofa_schema"
+    assert theirs.run(row) == ours.run(row) == f"{SCHEMA} {NEEDS}"
+
+
+@everywhere
+def test_tables_of_migrations_are_marked_by_the_first_store(database: EmptyDatabase) -> None:
+    """Migrations make no rows: whoever comes first says what the tables are, and several at once do no harm."""
+    database.run("DELETE FROM twofa_schema")
+    stores = [database.open() for _ in range(4)]
+    at_once([partial(store.load, USER) for store in stores])
+    assert database.run("SELECT max(version) FROM twofa_schema") == SCHEMA
+    database.run("DELETE FROM twofa_schema")
+    assert database.open_async().load(USER) is None
+    assert put(stores[0])
+    assert 1 == database.run("SELECT count(*) FROM twofa_schema")
+
+
+@everywhere
+@pytest.mark.parametrize("awaiting", [False, True], ids=["blocking", "awaiting"])
+def test_a_newer_shape_is_used_while_it_can_be(awaiting: bool, database: EmptyDatabase) -> None:
+    """Tables of a newer version are used while they only have something more, and refused from then on."""
+    assert put(database.store)
+    database.run(f"UPDATE twofa_schema SET version = {SCHEMA + 1}")
+    opener = database.open_async if awaiting else database.open
+    assert stored(1) == opener().load(USER)
+    database.run(f"UPDATE twofa_schema SET needs = {SCHEMA + 1}")
+    for call in (partial(opener().load, USER), partial(put, opener()), opener().create_tables):
+        with pytest.raises(UnsupportedRecord, match="newer version"):
+            call()
+    assert stored(1) == database.store.load(USER)  # it has looked already
+
+
+@everywhere
+def test_an_older_shape_is_refused_with_what_to_do(database: EmptyDatabase) -> None:
+    """Tables of an older version are not used before they are brought along."""
+    database.run(f"UPDATE twofa_schema SET version = {SCHEMA - 1}")
+    with pytest.raises(RuntimeError, match=rf"older version.*create_tables\(\).*version {SCHEMA}, needs {NEEDS}"):
+        database.open().load(USER)
+
+
+@everywhere
+@pytest.mark.parametrize("awaiting", [False, True], ids=["blocking", "awaiting"])
+def test_tables_that_are_missing_are_named(awaiting: bool, database: EmptyDatabase) -> None:
+    """Who has not made the tables is told to, by whichever call comes first; a failure of another kind is raised as it is."""
+    database.run("DROP TABLE twofa_schema")
+    opener = database.open_async if awaiting else database.open
+    for call in (partial(opener().load, USER), partial(put, opener()), opener().events_after):
+        with pytest.raises(RuntimeError, match=r"no twofa tables.*create_tables\(\)"):
+            call()
+    database.run("CREATE TABLE twofa_schema (something_else INTEGER)")
+    with pytest.raises(DBAPIError):
+        opener().load(USER)

@@ -18,13 +18,13 @@ import time
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import Integer, MetaData, bindparam, delete, func, insert, inspect, literal, literal_column, select
+from sqlalchemy import Integer, MetaData, bindparam, delete, insert, inspect, literal, literal_column, select
 from sqlalchemy.exc import DBAPIError
 
 from twofa.errors import UnsupportedRecord
 from twofa.stores.protocol import OutboxEntry, Stored, UnexpectedAnswer
 from twofa.stores.sqlalchemy.answers import Question, new_call
-from twofa.stores.sqlalchemy.tables import SCHEMA, add_tables
+from twofa.stores.sqlalchemy.tables import NEEDS, SCHEMA, add_tables
 from twofa.stores.trail import EventRow
 
 if TYPE_CHECKING:
@@ -243,27 +243,35 @@ class Database:
     # --- the shape of the tables
 
     def check_tables(self, connection: Connection) -> None:
-        """Once for a store: raise unless the tables are there and have the shape that this version knows."""
+        """Once for a store: raise unless the tables are there and have a shape that this version knows."""
         if self._tables_are_right:
             return
-        found = self._schema(connection)
+        found = self._shape(connection)
         if found is None:
             # Migrations create tables, and no rows. The first store that comes by says what they are.
             marker = self.tables.schema
-            new = select(literal(SCHEMA)).where(~select(marker.c.version).exists())
-            connection.execute(insert(marker).from_select(["version"], new))
+            new = select(literal(SCHEMA), literal(NEEDS)).where(~select(marker.c.version).exists())
+            connection.execute(insert(marker).from_select(["version", "needs"], new))
             self.commit(connection)
-            found = self._schema(connection)
-        if found is not None and found > SCHEMA:
+            found = SCHEMA, NEEDS
+        version, needs = found
+        if needs > SCHEMA:
             raise UnsupportedRecord(
-                f"the twofa tables have shape {found}, made by a newer version of twofa: upgrade this instance"
+                f"the twofa tables have shape {version}, made by a newer version of twofa: upgrade this instance"
+            )
+        if version < SCHEMA:
+            raise RuntimeError(
+                f"the twofa tables have shape {version}, made by an older version of twofa, and this one uses shape "
+                f"{SCHEMA}: call create_tables(), or let your migrations bring them to what add_tables() describes, "
+                f"and set twofa_schema to version {SCHEMA}, needs {NEEDS}"
             )
         self._tables_are_right = True
         self.start_afresh(connection)
 
-    def _schema(self, connection: Connection) -> int | None:
+    def _shape(self, connection: Connection) -> tuple[int, int] | None:
+        marker = self.tables.schema.c
         try:
-            found: int | None = connection.scalar(select(func.max(self.tables.schema.c.version)))
+            row: Any = connection.execute(select(marker.version, marker.needs).order_by(marker.version)).first()
         except DBAPIError as error:
             if connection.invalidated:
                 raise
@@ -274,7 +282,7 @@ class Database:
                 "there are no twofa tables in this database: call the store's create_tables() once, or add them to "
                 "your migrations by twofa.stores.sqlalchemy.add_tables()"
             ) from error
-        return found
+        return None if row is None else (row[0], row[1])
 
 
 class Deadline:

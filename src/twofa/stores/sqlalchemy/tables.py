@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BigInteger, Column, Identity, Index, Integer, MetaData, SmallInteger, Table, Text, func
+from sqlalchemy import BigInteger, Column, Identity, Index, Integer, MetaData, SmallInteger, Table, Text, func, text
 from sqlalchemy.dialects.mysql import MEDIUMBLOB, VARBINARY
 from sqlalchemy.types import TypeDecorator, TypeEngine
 from typing_extensions import override
@@ -18,10 +18,12 @@ from typing_extensions import override
 if TYPE_CHECKING:
     from sqlalchemy import BindParameter, ColumnElement, Dialect
 
-SCHEMA = 1
-"""The shape of these tables. Whoever changes it counts this up, and lets `create_tables` bring older tables along.
+SCHEMA = 2
+"""The shape of these tables. `SQLiteStore` has the same number, since its file serves this store too.
 
-`SQLiteStore` has the same number, since its file serves this store too."""
+Whoever changes the tables counts it up, and lets `create_tables` bring older ones along."""
+NEEDS = 1
+"""The shape that a program must know at least to use these tables: what is only added leaves it as it is."""
 
 POSTGRESQL = frozenset({"postgresql"})
 MYSQL = frozenset({"mysql", "mariadb"})
@@ -42,7 +44,7 @@ class Tables:
     event: Table
     """The audit trail, numbered in the order of the outbox."""
     schema: Table
-    """One row, with the number of the tables' shape."""
+    """One row, with the number of the tables' shape, and which shape a program must know at least."""
     outbox_lock: Table | None
     """MySQL and MariaDB only: rows that a swap locks while its events are not committed yet."""
 
@@ -79,7 +81,16 @@ def add_tables(metadata: MetaData, *, dialect: str, schema: str | None = None) -
         Index("twofa_event_at", "at"),
         **options,
     )
-    shape = Table("twofa_schema", metadata, Column("version", Integer(), nullable=False), **options)
+    shape = Table(
+        "twofa_schema",
+        metadata,
+        Column("version", Integer(), nullable=False),
+        Column("needs", Integer(), nullable=False, server_default=text("1")),
+        **options,
+    )
+    if dialect in SQLITE:
+        # For `SQLiteStore`, which finds out by it that a copy lacks the log of its file.
+        shape.append_column(Column("in_use", Integer(), nullable=False, server_default=text("0")))
     lock = None
     if dialect in MYSQL:
         number = Column("id", SmallInteger(), primary_key=True, autoincrement=False)
