@@ -51,7 +51,7 @@ bench: $(VENV)/wheel-$(TAG) $(VENV)/test-$(TAG)
 
 # All three, whether or not one of them misses a bar.
 bench-stores: $(VENV)/wheel-$(TAG) $(VENV)/test-$(TAG)
-	@missed=0; for part in logins contention growth; do \
+	@missed=0; for part in logins outbox contention growth; do \
 		echo; $(BIN)/python benchmarks/$$part.py || missed=1; \
 	done; exit $$missed
 

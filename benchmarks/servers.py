@@ -1,4 +1,4 @@
-"""A PostgreSQL server for the benchmarks: the tests' own, on the same disk as everything else that is measured."""
+"""Servers for the benchmarks: the tests' own, on the same disk as everything else that is measured."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from contextlib import ExitStack
+    from contextlib import AbstractContextManager, ExitStack
 
     from sqlalchemy import Engine
 
@@ -25,23 +25,31 @@ def helper(name: str) -> Any:
     return import_module(name)
 
 
-@contextmanager
-def postgresql(folder: Path) -> Iterator[Any]:
-    """Start a server with its default durability and its data in `folder`; end it afterwards.
+def postgresql(folder: Path) -> AbstractContextManager[Any]:
+    """Start a PostgreSQL with its default durability and its data in `folder`; end it afterwards.
 
     `TWOFA_TEST_POSTGRESQL_URL` names another one instead: see `tests/helpers/postgresql.py`.
     """
-    sys.path.append(str(Path(__file__).parent.parent / "tests" / "helpers"))
-    module = import_module("postgresql")
-    named = os.environ.get("TWOFA_TEST_POSTGRESQL_URL")
+    return _server("postgresql", "PostgreSQL", folder)
+
+
+def mariadb(folder: Path) -> AbstractContextManager[Any]:
+    """The same with a MariaDB: see `tests/helpers/mariadb.py`."""
+    return _server("mariadb", "MariaDB", folder)
+
+
+@contextmanager
+def _server(name: str, kind: str, folder: Path) -> Iterator[Any]:
+    module = helper(name)
+    named = os.environ.get(f"TWOFA_TEST_{name.upper()}_URL")
     if named:
-        yield module.PostgreSQL(named)
+        yield getattr(module, kind)(named)
         return
     # Where the benchmark runs as root the server runs as someone else, who must get at it.
     folder.chmod(0o711)
     before, tempfile.tempdir = tempfile.tempdir, str(folder)
     try:
-        server = module.OwnPostgreSQL()
+        server = getattr(module, f"Own{kind}")()
     finally:
         tempfile.tempdir = before
     try:

@@ -37,7 +37,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from support import USER, Clock, World
 
 from twofa import Change
-from twofa.stores.sqlalchemy import SQLAlchemyStore
+from twofa.stores.sqlalchemy import SQLAlchemyStore, direct
 from twofa.testing.racing import at_once, restless_threads
 from twofa.testing.samples import event as told_of
 from twofa.testing.samples import numbers, stored, version
@@ -103,6 +103,7 @@ def test_who_is_given_up_every_time_has_lost_and_who_reads_is_told(
         raise OperationalError("statement", {}, code)
 
     assert put(database.store, 2, "another")
+    monkeypatch.setattr(direct, "is_possible", lambda _: False)
     monkeypatch.setattr(type(database.store._database), "make_swap", give_up)
     assert put(database.store) is False
     assert 10 == len(tries)
@@ -110,6 +111,29 @@ def test_who_is_given_up_every_time_has_lost_and_who_reads_is_told(
     with pytest.raises(OperationalError):
         database.store.events(USER)
     assert 20 == len(tries)
+
+
+@on_postgresql
+def test_what_is_given_up_past_sqlalchemy_is_begun_again_by_it(
+    pg: EmptyDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A statement that the database gave up for the sake of another is begun again; any other failure is raised."""
+    assert put(pg.store)
+    codes = ["40001", "40P01", "57014"]
+
+    def give_up(*_: Any) -> Any:
+        raise OperationalError("statement", {}, SimpleNamespace(sqlstate=codes[0]))
+
+    monkeypatch.setattr(direct, "execute", give_up)
+    for number in (1, 2):
+        assert stored(number) == pg.store.load(USER)
+        assert pg.store.swap(USER, Change(version(number), stored(number + 1), (told_of(number + 1),)))
+        codes.pop(0)
+    with pytest.raises(OperationalError):
+        pg.store.load(USER)
+    with pytest.raises(OperationalError):
+        pg.store.swap(USER, Change(version(3), None))
+    assert [1, 2, 3] == numbers(pg.store)
 
 
 @everywhere

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import contextmanager
 from importlib import import_module
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -13,14 +14,14 @@ from databases import EmptyDatabase, everywhere, outcome_of, put
 from engines import async_engine_for, engine_for
 from postgresql import on_postgresql
 from sqlalchemy import MetaData, create_engine, event, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from sqlalchemy.pool import StaticPool
 from support import USER, World
 
 from twofa import Change, Event, EventKind
-from twofa.stores.sqlalchemy import AsyncSQLAlchemyStore, SQLAlchemyStore, add_tables
+from twofa.stores.sqlalchemy import AsyncSQLAlchemyStore, SQLAlchemyStore, add_tables, direct
 from twofa.stores.sqlalchemy.database import may_be_in_transaction
 from twofa.stores.sqlalchemy.store import database_of
 from twofa.testing.async_conformance import Blocking, EventLoop
@@ -28,7 +29,7 @@ from twofa.testing.samples import event as told_of
 from twofa.testing.samples import numbers, stored, version
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
@@ -140,6 +141,81 @@ def test_a_driver_that_does_not_tell_may_have_a_transaction_open() -> None:
     assert may_be_in_transaction(connection())
     assert may_be_in_transaction(connection(in_transaction=True))
     assert not may_be_in_transaction(connection(in_transaction=False))
+
+
+@on_postgresql
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("engine_connect", "begin", "commit", "rollback"),
+        *("before_cursor_execute", "after_cursor_execute", "before_execute", "after_execute"),
+    ],
+)
+def test_a_hook_hears_of_what_the_store_does(name: str, pg: EmptyDatabase) -> None:
+    """Whoever hooks into an engine, at any time, for the connections, transactions or statements, misses none."""
+    store = pg.open()
+    assert put(store)
+    assert stored(1) == store.load(USER)
+    assert direct.is_possible(store._engine)
+    heard: list[object] = []
+    event.listen(store._engine, name, lambda *arguments, **named: heard.append(arguments))
+    assert not direct.is_possible(store._engine)
+    assert stored(1) == store.load(USER)
+    assert heard or name in {"commit", "rollback", "before_execute", "after_execute"}
+    assert store.swap(USER, Change(version(1), stored(2)))
+
+
+@on_postgresql
+def test_a_log_of_statements_has_them_all(pg: EmptyDatabase, caplog: pytest.LogCaptureFixture) -> None:
+    """Where SQLAlchemy logs its statements, those of the store are among them."""
+    store = pg.open()
+    assert put(store)
+    with caplog.at_level("INFO", logger="sqlalchemy.engine.Engine"):
+        assert stored(1) == store.load(USER)
+    assert "twofa load" in caplog.text
+
+
+@on_postgresql
+@pytest.mark.parametrize("autocommit", [False, True])
+def test_a_connection_comes_back_as_it_was(autocommit: bool, pg: EmptyDatabase) -> None:
+    """What the store sets on a connection for its statement is set back, whether that succeeds or fails."""
+    options = {"isolation_level": "AUTOCOMMIT"} if autocommit else {}
+    store = pg.open(pool_size=1, max_overflow=0, **options)
+    state = lambda: store._engine.raw_connection().driver_connection.autocommit  # noqa: E731
+    assert put(store)
+    assert stored(1) == store.load(USER)
+    assert autocommit is state()
+    pg.run("ALTER TABLE twofa_record RENAME TO gone")
+    with pytest.raises(ProgrammingError, match="twofa_record"):
+        store.load(USER)
+    assert autocommit is state()
+
+
+@on_postgresql
+def test_an_interrupted_statement_leaves_no_connection_behind(pg: EmptyDatabase) -> None:
+    """Where a call is interrupted, by a signal for instance, its connection is closed and the next call gets another."""
+    store = pg.open(pool_size=1, max_overflow=0)
+    assert put(store)
+    assert stored(1) == store.load(USER)
+    pid = lambda: store._engine.raw_connection().driver_connection.info.backend_pid  # noqa: E731
+    before = pid()
+
+    @contextmanager
+    def interrupt(_: Any) -> Iterator[None]:
+        yield
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        direct.execute(store._engine, "SELECT 1", {}, interrupt)
+    assert 0 == store._engine.pool.checkedout()
+    assert before != pid()
+
+
+def test_a_server_that_is_not_there_is_an_error_of_sqlalchemys() -> None:
+    """Who cannot connect gets the error that SQLAlchemy raises for it."""
+    engine = create_engine("postgresql+psycopg://nobody@127.0.0.1:1/nothing")
+    with pytest.raises(OperationalError):
+        direct.execute(engine, "SELECT 1", {})
 
 
 @on_postgresql

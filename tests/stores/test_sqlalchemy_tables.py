@@ -189,8 +189,9 @@ def test_the_shape_is_that_of_sqlitestore(tmp_path: Path, stack: ExitStack) -> N
     for name, (columns, key, indexes, _) in shape_of(theirs).items():
         our_columns, our_key, our_indexes, _ = shape_of(ours)[name]
         assert (key, sorted(indexes)) == (our_key, sorted(our_indexes))
-        # SQLite takes a key that is an INTEGER for NOT NULL, whether or not that is said.
-        assert [each for each in columns if each[0] not in key] == [each for each in our_columns if each[0] not in key]
+        # SQLite takes a key that is an INTEGER for NOT NULL, whether or not that is said, and BIGINT for an INTEGER.
+        names = [(column, nullable or column in key) for column, _, nullable in columns]
+        assert names == [(column, nullable or column in key) for column, _, nullable in our_columns]
     row = "SELECT version || ' ' || needs FROM twofa_schema"
     assert theirs.run(row) == ours.run(row) == f"{SCHEMA} {NEEDS}"
 

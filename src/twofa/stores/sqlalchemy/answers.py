@@ -13,6 +13,7 @@ has asked. Only then is "no record" an answer.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +22,6 @@ from sqlalchemy import String, bindparam, literal_column
 from twofa.stores.protocol import UnexpectedAnswer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from sqlalchemy import ColumnElement
     from sqlalchemy.types import TypeEngine
 
@@ -50,7 +49,8 @@ class Question:
 
     def check(self, row: Sequence[Any] | None, call: str, user_id: str) -> Sequence[Any]:
         """Return what follows those columns. Raises `UnexpectedAnswer` for a row that answers anything else."""
-        if row is None or tuple(row[:3]) != (self.marker, call, user_id):
+        begins = tuple(row[:3]) if isinstance(row, Sequence) else ()
+        if row is None or begins != (self.marker, call, user_id):
             raise UnexpectedAnswer(
                 "the database answered something else than what the store asked, so nothing was believed. Either a "
                 "proxy pools transactions while the driver prepares statements (psycopg: "

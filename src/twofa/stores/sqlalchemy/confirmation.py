@@ -16,20 +16,17 @@ from twofa.stores.protocol import UnexpectedAnswer
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from sqlalchemy import Connection
-
 _ROUTINE = "SyncRepWaitForLSN"
 """Where PostgreSQL gives up the wait. Unlike the warning's text, this is in no other language."""
 
 
 @contextmanager
-def confirmed(connection: Connection) -> Generator[None]:
+def confirmed(driver: Any) -> Generator[None]:
     """Raise `UnexpectedAnswer` at the end if the server warned that what was committed may not have been replicated.
 
-    Heard from psycopg and asyncpg; with another driver the warning is not noticed.
+    Heard from connections of psycopg and asyncpg; with another driver the warning is not noticed.
     """
     routines: list[str | None] = []
-    driver: Any = connection.connection.driver_connection
     forget: Callable[[Any], None] | None = None
 
     def psycopg_says(diagnostic: Any) -> None:

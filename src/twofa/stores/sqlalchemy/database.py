@@ -30,7 +30,7 @@ from twofa.stores.trail import EventRow
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sqlalchemy import ColumnElement, Connection, Dialect
+    from sqlalchemy import ColumnElement, Connection, Dialect, Engine
 
     from twofa.events import Event
     from twofa.stores.protocol import Change
@@ -87,7 +87,7 @@ class Database:
         self.dialect, self.schema = dialect, schema
         self.metadata = MetaData()
         self.tables = add_tables(self.metadata, dialect=dialect.name, schema=schema)
-        self._tables_are_right = False
+        self.tables_are_right = False
         self.question = Question.named("load", schema)
         record = self.tables.record.c
         asked = select(literal_column("1", Integer).label("one")).subquery("asked")
@@ -99,16 +99,31 @@ class Database:
 
     # --- what the store calls
 
+    def load_from(self, engine: Engine, user_id: str) -> Stored | None:
+        """Do `load` on a connection of a blocking engine."""
+        with engine.connect() as connection:
+            return self.load(connection, user_id)
+
+    def swap_in(self, engine: Engine, user_id: str, change: Change) -> bool:
+        """Do `swap` on a connection of a blocking engine."""
+        with engine.connect() as connection:
+            return self.swap(connection, user_id, change)
+
     @retried
     def load(self, connection: Connection, user_id: str) -> Stored | None:
         """Return a user's record, or `None` where the database says that there is none."""
-        replica, version, document = self.ask_for_record(connection, user_id)
+        return self.stored(*self.ask_for_record(connection, user_id))
+
+    def stored(self, replica: object, version: str | None, document: str | None) -> Stored | None:
+        """Return the record that the database has answered with. Raises `UnexpectedAnswer` if it is a replica."""
         if replica:
             raise UnexpectedAnswer(
                 "a replica has answered, which may be behind: give the store the engine of the primary. (MariaDB and "
                 "MySQL: a server with read_only is taken for a replica)"
             )
-        return None if version is None else Stored(version, document)
+        if version is None or document is None:
+            return None
+        return Stored(version=version, document=document)
 
     def swap(self, connection: Connection, user_id: str, change: Change) -> bool:
         """Apply a change in one step; return whether it happened, and so is committed."""
@@ -244,7 +259,7 @@ class Database:
 
     def check_tables(self, connection: Connection) -> None:
         """Once for a store: raise unless the tables are there and have a shape that this version knows."""
-        if self._tables_are_right:
+        if self.tables_are_right:
             return
         found = self._shape(connection)
         if found is None:
@@ -265,7 +280,7 @@ class Database:
                 f"{SCHEMA}: call create_tables(), or let your migrations bring them to what add_tables() describes, "
                 f"and set twofa_schema to version {SCHEMA}, needs {NEEDS}"
             )
-        self._tables_are_right = True
+        self.tables_are_right = True
         self.start_afresh(connection)
 
     def _shape(self, connection: Connection) -> tuple[int, int] | None:

@@ -67,11 +67,11 @@ class SQLAlchemyStore(Store):
 
     @override
     def load(self, user_id: str) -> Stored | None:
-        return self._on_a_connection(self._database.load, user_id)
+        return self._database.load_from(self._engine, user_id)
 
     @override
     def swap(self, user_id: str, change: Change) -> bool:
-        return self._on_a_connection(self._database.swap, user_id, without(self._leave_out, change))
+        return self._database.swap_in(self._engine, user_id, without(self._leave_out, change))
 
     def events(self, user_id: str) -> tuple[Event, ...]:
         """Return the user's events, oldest first."""
