@@ -9,7 +9,7 @@ from twofa.keys import KeyRing
 from twofa.otp import TOTP, hotp
 from twofa.policy import Argon2id, Policy, Scrypt, Throttle
 from twofa.proofs import ByCode, ByRecoveryCode, ByVerification, Proof, Vouched
-from twofa.results import RecoveryCodes, Setup, Status, Verification
+from twofa.results import ExportedAuthenticator, RecoveryCodes, Setup, Status, Verification
 from twofa.stores.protocol import AsyncStore, Change, Store, Stored
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "Change",
     "Event",
     "EventKind",
+    "ExportedAuthenticator",
     "KeyRing",
     "Policy",
     "Proof",

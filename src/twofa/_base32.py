@@ -25,14 +25,17 @@ def encode(raw: bytes) -> str:
     return b32encode(raw).decode("ascii").rstrip("=")
 
 
-def decode(text: str) -> bytes | InvalidSecret:
-    """Decode strictly, but for case, spaces, hyphens and padding; return the problem for anything else."""
+def decode(text: str, *, stray_bits: bool = False) -> bytes | InvalidSecret:
+    """Decode strictly, but for case, spaces, hyphens and padding; return the problem for anything else.
+
+    `stray_bits` takes a last symbol with bits that belong to no byte, as other libraries and all apps do.
+    """
     problem = _problem_with(text)
     if problem is not None:
         return problem
     symbols = _symbols(text)
     raw = b32decode(symbols + "=" * (-len(symbols) % 8))
-    if encode(raw) == symbols:
+    if stray_bits or encode(raw) == symbols:
         return raw
     return InvalidSecret("the base32 secret has stray bits at its end (RFC 4648 §3.5): its last symbol is wrong")
 

@@ -13,6 +13,8 @@ Algorithm: TypeAlias = Literal["SHA1", "SHA256", "SHA512"]
 ALGORITHMS: tuple[str, ...] = get_args(Algorithm)
 SHORTEST_SECRET = 16
 """Bytes; RFC 4226 §4 R6."""
+SHORTEST_IMPORTED_SECRET = 10
+"""Bytes of a secret that another library made: years of apps were set up with 16 base32 characters."""
 LONGEST_SECRET = 128
 """Bytes; the block of SHA-512, beyond which HMAC only hashes the key down."""
 FEWEST_DIGITS, MOST_DIGITS = 6, 8
@@ -24,15 +26,20 @@ WIDEST_WINDOW = 2
 
 
 def problem_with_parameters(
-    secret: object, algorithm: object = "SHA1", digits: object = 6, period: object = 30
+    secret: object,
+    algorithm: object = "SHA1",
+    digits: object = 6,
+    period: object = 30,
+    *,
+    shortest: int = SHORTEST_SECRET,
 ) -> Exception | None:
     """Return what is wrong with any of them, instead of raising it: no frame of a traceback must hold the secret."""
     if not isinstance(secret, bytes):
         return TypeError(f"a secret is bytes, or for TOTP base32 text as str, not {type(secret).__name__}")
-    if not SHORTEST_SECRET <= len(secret) <= LONGEST_SECRET:
+    if not shortest <= len(secret) <= LONGEST_SECRET:
         return InvalidSecret(
-            f"a secret has {SHORTEST_SECRET} to {LONGEST_SECRET} bytes, that is at least 128 bits (RFC 4226 §4 R6), "
-            f"but this one has {len(secret)} bytes"
+            f"a secret has {shortest} to {LONGEST_SECRET} bytes, that is at least {shortest * 8} bits"
+            f"{' (RFC 4226 §4 R6)' if shortest == SHORTEST_SECRET else ''}, but this one has {len(secret)} bytes"
         )
     if algorithm not in ALGORITHMS:
         return unknown_algorithm()

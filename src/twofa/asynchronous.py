@@ -16,6 +16,7 @@ from twofa._engine.operations.changes import (
     ResetAuthenticator,
     ResetRecoveryCodes,
 )
+from twofa._engine.operations.moving import ExportAuthenticator, ImportAuthenticator
 from twofa._engine.operations.setup import BeginSetup, CancelSetup, ConfirmSetup, ResumeSetup
 from twofa._engine.operations.sign_in import Authenticate, RedeemRecoveryCode, Verify
 from twofa._engine.operations.upkeep import GetStatus, Reseal
@@ -30,15 +31,17 @@ from twofa.session.asynchronous import open_bearer, open_session
 from twofa.session.standing import UNSAID
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from datetime import datetime
 
     from twofa._engine.attempt import Attempt, Step
     from twofa._engine.hashing import Done, Job
     from twofa._engine.operation import Operation
     from twofa.events import Event
+    from twofa.otp import Algorithm
     from twofa.policy import Policy
     from twofa.proofs import Proof
-    from twofa.results import RecoveryCodes, Setup, Status, Verification
+    from twofa.results import ExportedAuthenticator, RecoveryCodes, Setup, Status, Verification
     from twofa.session.asynchronous import AsyncBearer, AsyncSession
     from twofa.session.slot import HostSession, Rotation
     from twofa.session.standing import HostUser
@@ -233,6 +236,47 @@ class AsyncTwoFactor:
     async def reseal(self, user_id: str) -> bool:
         """See `TwoFactor.reseal`."""
         return await self._carry_out(Reseal.prepare(self._settings, user_id))
+
+    # --- from another library, and to one ----------------------------------------------------------------------------
+
+    async def import_authenticator(
+        self,
+        user_id: str,
+        secret: bytes | str,
+        *,
+        by: str,
+        reason: str,
+        algorithm: Algorithm = "SHA1",
+        digits: int = 6,
+        period: int = 30,
+        confirmed_at: datetime | None = None,
+        last_step: int | None = None,
+        recovery_codes: Sequence[str] = (),
+        source: str | None = None,
+    ) -> str:
+        """See `TwoFactor.import_authenticator`."""
+        hidden, codes = Hidden(secret), arguments.hidden_codes(recovery_codes)
+        del secret, recovery_codes
+        operation = ImportAuthenticator.prepare(
+            self._settings, user_id, hidden, codes, algorithm=algorithm, digits=digits, period=period,
+            confirmed_at=confirmed_at, last_step=last_step, by=by, reason=reason, source=source,
+        )  # fmt: skip
+        return await self._carry_out(operation)
+
+    async def export_authenticator(
+        self,
+        user_id: str,
+        *,
+        account_name: str,
+        issuer: str | None = None,
+        by: str,
+        reason: str,
+        source: str | None = None,
+    ) -> ExportedAuthenticator:
+        """See `TwoFactor.export_authenticator`."""
+        return await self._carry_out(
+            ExportAuthenticator.prepare(self._settings, user_id, account_name, issuer, by, reason, source)
+        )
 
     # --- sessions ----------------------------------------------------------------------------------------------------
 

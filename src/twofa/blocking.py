@@ -16,6 +16,7 @@ from twofa._engine.operations.changes import (
     ResetAuthenticator,
     ResetRecoveryCodes,
 )
+from twofa._engine.operations.moving import ExportAuthenticator, ImportAuthenticator
 from twofa._engine.operations.setup import BeginSetup, CancelSetup, ConfirmSetup, ResumeSetup
 from twofa._engine.operations.sign_in import Authenticate, RedeemRecoveryCode, Verify
 from twofa._engine.operations.upkeep import GetStatus, Reseal
@@ -30,14 +31,16 @@ from twofa.session.blocking import open_bearer, open_session
 from twofa.session.standing import UNSAID
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
+    from datetime import datetime
 
     from twofa._engine.attempt import Attempt, Step
     from twofa._engine.operation import Operation
     from twofa.events import Event
+    from twofa.otp import Algorithm
     from twofa.policy import Policy
     from twofa.proofs import Proof
-    from twofa.results import RecoveryCodes, Setup, Status, Verification
+    from twofa.results import ExportedAuthenticator, RecoveryCodes, Setup, Status, Verification
     from twofa.session.blocking import Bearer, Session
     from twofa.session.slot import HostSession, Rotation
     from twofa.session.standing import HostUser
@@ -307,6 +310,66 @@ class TwoFactor:
     def reseal(self, user_id: str) -> bool:
         """Encrypt the record under the primary key; return whether that was necessary. ASVS 5.0 11.2.2."""
         return self._carry_out(Reseal.prepare(self._settings, user_id))
+
+    # --- from another library, and to one ----------------------------------------------------------------------------
+
+    def import_authenticator(
+        self,
+        user_id: str,
+        secret: bytes | str,
+        *,
+        by: str,
+        reason: str,
+        algorithm: Algorithm = "SHA1",
+        digits: int = 6,
+        period: int = 30,
+        confirmed_at: datetime | None = None,
+        last_step: int | None = None,
+        recovery_codes: Sequence[str] = (),
+        source: str | None = None,
+    ) -> str:
+        """Enrol a user who is enrolled elsewhere: the same app and the same recovery codes work here from now on.
+
+        `secret` is 10 to 128 bytes, or the same in base32; only here are less than 16 taken. `by` and `reason` say who
+        moves the user and why; both are put on record. `confirmed_at` is when the app was set up: now, if nobody knows.
+        `last_step` is the last time step whose code was accepted elsewhere, so that it is not accepted here again.
+        `recovery_codes` are those that the user has not used: at most 32, each of 6 to 64 symbols of any alphabet.
+        Spaces and hyphens in them do not matter, and case only if the set has both. They end with the next set.
+
+        Returns the account's new generation. Takes one slow hash for each recovery code, unless they have 112 bits.
+
+        Raises `AlreadyEnrolled` where there is a second factor already, `InvalidSecret` and `PolicyError` as `TOTP`
+        does, and `TypeError` or `ValueError` for anything else that cannot be. NIST SP 800-63B-4 §4.1.2.
+        """
+        hidden, codes = Hidden(secret), arguments.hidden_codes(recovery_codes)
+        del secret, recovery_codes
+        operation = ImportAuthenticator.prepare(
+            self._settings, user_id, hidden, codes, algorithm=algorithm, digits=digits, period=period,
+            confirmed_at=confirmed_at, last_step=last_step, by=by, reason=reason, source=source,
+        )  # fmt: skip
+        return self._carry_out(operation)
+
+    def export_authenticator(
+        self,
+        user_id: str,
+        *,
+        account_name: str,
+        issuer: str | None = None,
+        by: str,
+        reason: str,
+        source: str | None = None,
+    ) -> ExportedAuthenticator:
+        """Show an authenticator's secret, for another library: nobody is locked in. Changes nothing else.
+
+        `by` and `reason` say who asks and why; both are put on record before anything is shown. `account_name` and
+        `issuer` are the label of the Key URI. Recovery codes cannot be exported: only their hashes exist.
+
+        Raises `NotEnrolled`, `ReenrolmentRequired` where there is no authenticator, and `InvalidKeyUri` for a label
+        that no app could show.
+        """
+        return self._carry_out(
+            ExportAuthenticator.prepare(self._settings, user_id, account_name, issuer, by, reason, source)
+        )
 
     # --- sessions ----------------------------------------------------------------------------------------------------
 

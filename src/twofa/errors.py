@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 __all__ = [
+    "AlreadyEnrolled",
     "CodeRequired",
     "CodeReused",
     "CrossSiteRequest",
@@ -144,6 +145,15 @@ class NotEnrolled(TwoFactorError):
     http_status = 409
     message = "no second factor is set up for this account: begin_setup and confirm_setup come first"
     public_message = "no second factor is set up for this account"
+
+
+class AlreadyEnrolled(TwoFactorError):
+    """The account has a second factor already: an import never replaces one."""
+
+    code = "already_enrolled"
+    http_status = 409
+    message = "this account has a second factor already, and an import does not replace it: disable it first"
+    public_message = "this account has a second factor already"
 
 
 class ReenrolmentRequired(TwoFactorError):

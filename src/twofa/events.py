@@ -39,6 +39,10 @@ class EventKind(StrEnum):
     """A new authenticator works from now on, and the one before is dead."""
     AUTHENTICATOR_RESET = "authenticator_reset"
     """The authenticator was killed, for a lost phone; recovery codes serve until a new one is confirmed."""
+    AUTHENTICATOR_IMPORTED = "authenticator_imported"
+    """By `import_authenticator`: the user was enrolled elsewhere."""
+    AUTHENTICATOR_EXPORTED = "authenticator_exported"
+    """By `export_authenticator`: the secret was shown."""
     AUTHENTICATOR_BLOCKED = "authenticator_blocked"
     """Too many wrong codes in a row: the authenticator is erased, and recovery codes serve."""
     RECOVERY_CODES_ISSUED = "recovery_codes_issued"
@@ -99,6 +103,8 @@ _OWASP = {
     EventKind.SETUP_CANCELLED: "user_updated",
     EventKind.AUTHENTICATOR_CONFIRMED: "authn_token_created",
     EventKind.AUTHENTICATOR_RESET: "authn_token_revoked",
+    EventKind.AUTHENTICATOR_IMPORTED: "authn_token_created",
+    EventKind.AUTHENTICATOR_EXPORTED: "sensitive_read",
     EventKind.AUTHENTICATOR_BLOCKED: "authn_login_lock",
     EventKind.RECOVERY_CODES_ISSUED: "authn_token_created",
     EventKind.RECOVERY_CODE_USED: "authn_login_success",

@@ -71,15 +71,20 @@ def build(
     Raises `InvalidKeyUri` for a label that `check_label` refuses, and `InvalidSecret` and `PolicyError` as `TOTP` does.
     """
     problem = problem_with_parameters(secret, algorithm, digits, period)
-    base32 = Hidden("" if problem else _base32.encode(secret))
+    hidden = Hidden(secret)
     del secret
     if problem is not None:
         raise problem
+    return write(hidden, account_name, issuer, algorithm, digits, period)
+
+
+def write(secret: Hidden[bytes], account_name: str, issuer: str, algorithm: Algorithm, digits: int, period: int) -> str:
+    """Do what `build` does, for a secret and parameters that are known to be right."""
     check_label(account_name, issuer)
     label = f"{quote(issuer, safe=_PLAIN_IN_LABEL)}:{quote(account_name, safe=_PLAIN_IN_LABEL)}"
     # Every parameter is written, even the defaults, for apps whose defaults are different.
     settings = f"algorithm={algorithm}&digits={digits}&period={period}"
-    return f"otpauth://totp/{label}?secret={base32.value}&issuer={quote(issuer, safe='')}&{settings}"
+    return f"otpauth://totp/{label}?secret={_base32.encode(secret.value)}&issuer={quote(issuer, safe='')}&{settings}"
 
 
 def check_label(account_name: str, issuer: str) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from struct import Struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.hmac import HMAC
@@ -24,6 +24,7 @@ from twofa._parameters import (
     LONGEST_PERIOD,
     LONGEST_SECRET,
     MOST_DIGITS,
+    SHORTEST_IMPORTED_SECRET,
     SHORTEST_PERIOD,
     SHORTEST_SECRET,
     WIDEST_WINDOW,
@@ -83,6 +84,9 @@ class TOTP:
     _keyed: HMAC = field(compare=False)
     """Keyed once and copied for each step: half the work of a new HMAC every time."""
 
+    _shortest_secret: ClassVar[int] = SHORTEST_SECRET
+    _takes_stray_bits: ClassVar[bool] = False
+
     def __init__(
         self, secret: bytes | str, *, algorithm: Algorithm = "SHA1", digits: int = 6, period: int = 30
     ) -> None:
@@ -95,14 +99,14 @@ class TOTP:
         # This runs at every login. The usual case passes in one condition; everything else is looked at closely.
         if not (
             type(secret) is bytes
-            and SHORTEST_SECRET <= len(secret) <= LONGEST_SECRET
+            and self._shortest_secret <= len(secret) <= LONGEST_SECRET
             and algorithm in ALGORITHMS
             and type(digits) is int
             and FEWEST_DIGITS <= digits <= MOST_DIGITS
             and type(period) is int
             and SHORTEST_PERIOD <= period <= LONGEST_PERIOD
         ):
-            read = _checked(secret, algorithm, digits, period)
+            read = self._checked(secret, algorithm, digits, period)
             del secret
             if isinstance(read, Exception):
                 raise read
@@ -149,14 +153,7 @@ class TOTP:
 
     def uri(self, *, account_name: str, issuer: str) -> str:
         """Return the otpauth Key URI for a QR code. Raises `InvalidKeyUri` for a label that no app could show."""
-        return key_uri.build(
-            self.secret,
-            account_name=account_name,
-            issuer=issuer,
-            algorithm=self.algorithm,
-            digits=self.digits,
-            period=self.period,
-        )
+        return key_uri.write(self._secret, account_name, issuer, self.algorithm, self.digits, self.period)
 
     def step(self, at: float) -> int:
         """Return the time step that holds a Unix time in seconds; nothing ends in 2038 or 2106 (RFC 6238 §4.2).
@@ -210,10 +207,31 @@ class TOTP:
                 found = step
         return found
 
+    @classmethod
+    def _checked(cls, secret: bytes | str, algorithm: object, digits: object, period: object) -> bytes | Exception:
+        """Return the secret as bytes, or what is wrong with it or with its parameters."""
+        read = _base32.decode(secret, stray_bits=cls._takes_stray_bits) if isinstance(secret, str) else secret
+        if isinstance(read, Exception):
+            return read
+        return problem_with_parameters(read, algorithm, digits, period, shortest=cls._shortest_secret) or read
+
     def __repr__(self) -> str:
         if not hasattr(self, "_keyed"):  # looked at by a debugger where the constructor has refused something
             return "TOTP(<not made>)"
         return f"TOTP(<hidden>, algorithm={self.algorithm!r}, digits={self.digits}, period={self.period})"
+
+
+class LenientTOTP(TOTP):
+    """A `TOTP` that somebody has in their phone already, perhaps one that another library made.
+
+    Takes secrets from 10 bytes on, and base32 with stray bits at its end: too little for a new one, but to refuse it
+    would lock its owner out (P12).
+    """
+
+    __slots__ = ()
+
+    _shortest_secret = SHORTEST_IMPORTED_SECRET
+    _takes_stray_bits = True
 
 
 def read_code(text: str, digits: int) -> int | None:
@@ -235,14 +253,6 @@ def _truncated(keyed: HMAC, counter: int) -> int:
     mac.update(counter.to_bytes(8))
     digest = mac.finalize()
     return int(_four_bytes(digest, digest[-1] & 0xF)[0]) & 0x7FFF_FFFF
-
-
-def _checked(secret: bytes | str, algorithm: object, digits: object, period: object) -> bytes | Exception:
-    """Return the secret as bytes, or what is wrong with it or with its parameters."""
-    read = _base32.decode(secret) if isinstance(secret, str) else secret
-    if isinstance(read, Exception):
-        return read
-    return problem_with_parameters(read, algorithm, digits, period) or read
 
 
 def _problem_with_counter(counter: object) -> Exception | None:

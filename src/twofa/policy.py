@@ -27,7 +27,7 @@ _BITS_PER_SYMBOL = 5
 _RECOVERY_FLOOR_BITS = 64
 """NIST SP 800-63B-4 §4.2.1.1."""
 
-_FAST_HASH_BITS = 112
+FAST_HASH_BITS = 112
 """NIST SP 800-63B-4 §3.1.2.2, ASVS 5.0 6.5.2: from here on a salted plain hash is as good as a slow one."""
 
 _HASHING_MINIMUM = "ASVS 5.0 11.4.2 and the OWASP password storage minimum"
@@ -190,4 +190,4 @@ class Policy:
     @property
     def slow_hashing(self) -> bool:
         """Whether new recovery codes are short enough to need a slow hash."""
-        return self.recovery_code_bits < _FAST_HASH_BITS
+        return self.recovery_code_bits < FAST_HASH_BITS

@@ -100,7 +100,8 @@ class Vouched:
 
     def __post_init__(self) -> None:
         for name, text in (("by", self.by), ("reason", self.reason)):
-            _require_text(self, name, Hidden(text))
+            if not _is_text(text):
+                raise TypeError(f"Vouched needs {name} as str, not {type(text).__name__}")
             if not text.strip() or len(text) > _LONGEST_WORD or not storable(text):
                 raise ValueError(
                     f"Vouched needs {name} in 1 to {_LONGEST_WORD} characters, without NUL or unpaired surrogates: "
@@ -122,3 +123,7 @@ def _require_text(proof: Proof, name: str, hidden: Hidden[Any]) -> None:
     kind = type(hidden.value).__name__
     hint = ": pass verification.token" if name == "token" and kind == "Verification" else ""
     raise TypeError(f"{type(proof).__name__} needs {name} as str, not {kind}{hint}")
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)

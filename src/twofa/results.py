@@ -15,7 +15,7 @@ from twofa._hidden import Hidden
 from twofa._parameters import Algorithm
 from twofa._plain import plain_fields
 
-__all__ = ["RecoveryCodes", "Setup", "StateName", "Status", "Verification"]
+__all__ = ["ExportedAuthenticator", "RecoveryCodes", "Setup", "StateName", "Status", "Verification"]
 
 StateName: TypeAlias = Literal["none", "pending", "active", "reenrol"]
 """Where an account stands: nothing begun, a set-up that waits, protected, or protected without an authenticator."""
@@ -179,6 +179,8 @@ class Status:
     """Digits of the present authenticator's codes, for the input field."""
     period: int | None
     """Seconds of its time step."""
+    short_secret: bool
+    """Whether the authenticator came from elsewhere with less than 128 bits (RFC 4226 §4 R6): offer a new set-up."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return every field, for JSON; times are text such as `2027-01-15T12:00:00Z`, `None` is `null`."""
@@ -187,3 +189,28 @@ class Status:
     def __bool__(self) -> NoReturn:
         # A status always exists. `if two_factor.status(user):` would ask everyone for a code, or skip it for nobody.
         raise TypeError("a Status is neither true nor false: ask status.required")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportedAuthenticator:
+    """An authenticator on its way to another library: whoever holds this can compute its codes."""
+
+    _secret: Hidden[bytes]
+    _uri: Hidden[str]
+    algorithm: Algorithm
+    """`SHA1`, `SHA256` or `SHA512`."""
+    digits: int
+    period: int
+    """Seconds of a time step."""
+    last_step: int
+    """The last time step whose code was accepted, -1 if none was: the other library must accept only later ones."""
+
+    @property
+    def secret(self) -> bytes:
+        """10 to 128 bytes."""
+        return self._secret.value
+
+    @property
+    def uri(self) -> str:
+        """The otpauth Key URI, as a QR code carries it."""
+        return self._uri.value

@@ -10,6 +10,7 @@ import pytest
 
 from twofa import errors
 from twofa.errors import (
+    AlreadyEnrolled,
     CodeRequired,
     CodeReused,
     CrossSiteRequest,
@@ -46,6 +47,7 @@ FAMILY: dict[type[TwoFactorError], tuple[type[BaseException], str]] = {
     CodeReused: (InvalidCode, "code_reused"),
     Throttled: (TwoFactorError, "throttled"),
     NotEnrolled: (TwoFactorError, "not_enrolled"),
+    AlreadyEnrolled: (TwoFactorError, "already_enrolled"),
     ReenrolmentRequired: (TwoFactorError, "reenrolment_required"),
     NoSetup: (TwoFactorError, "no_setup"),
     SetupExpired: (TwoFactorError, "setup_expired"),

@@ -59,6 +59,7 @@ OWASP_VOCABULARY = {
     "crypt_decrypt_fail",
     "excess_rate_limit_exceeded",
     "input_validation_fail",
+    "sensitive_read",
     "sequence_fail",
     "session_expired",
     "sys_crash",
@@ -99,7 +100,7 @@ def test_every_kind_has_an_owasp_name(kind: EventKind) -> None:
 def test_kinds_are_stable_words() -> None:
     """A kind is its own lower-case name as a string, which stores and hosts rely on."""
     assert all(kind.name.lower() == kind.value == str(kind) for kind in EventKind)
-    assert 29 == len(EventKind)
+    assert 31 == len(EventKind)
 
 
 def test_events_are_compared_and_hashed_by_content() -> None:
@@ -535,6 +536,21 @@ BRANCHES: dict[str, tuple[list[str], Act, Act]] = {
         ["store_contention"],
         lambda s: s.fail("no"),
         lambda s: s.face.verify(USER, s.phone.code()),
+    ),
+    "imported": (
+        ["authenticator_imported"],
+        _nothing,
+        lambda s: s.face.import_authenticator("new", bytes(range(20)), by="ops", reason="moved"),
+    ),
+    "imported again": (
+        ["refused"],
+        _nothing,
+        lambda s: s.face.import_authenticator(USER, bytes(range(20)), by="ops", reason="moved"),
+    ),
+    "exported": (
+        ["authenticator_exported"],
+        _nothing,
+        lambda s: s.face.export_authenticator(USER, account_name=ACCOUNT, by="ops", reason="moving"),
     ),
     "forget": (["forgotten"], _nothing, lambda s: s.face.forget(USER, proof=CAROL)),
     "status": ([], _nothing, lambda s: s.face.status(USER)),

@@ -393,7 +393,7 @@ def _status(**changed: Any) -> Status:
             *("recovery_retry_at", "generation", "algorithm", "digits", "period"),
         ]
     )
-    none = {"recovery_codes_remaining": 0, "recovery_codes_acknowledged": True, "failures": 0}
+    none = {"recovery_codes_remaining": 0, "recovery_codes_acknowledged": True, "failures": 0, "short_secret": False}
     return Status(**{**nothing, **none, "required": False, "state": "none", **changed})
 
 

@@ -15,7 +15,7 @@ from twofa import Policy, Scrypt
 from twofa._engine import container, hashing
 from twofa._engine.hashing import Check, Counted, Job
 from twofa._hidden import Hidden
-from twofa._record.recovery import NewCodes, Scheme, pack
+from twofa._record.recovery import NewCodes, Row, Scheme, pack
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +30,7 @@ COUNTED = Counted(against="set", lane="known", at=1)
 
 
 def _check(scheme: Scheme, code: Hidden = CANARY) -> Job:
-    return Job(work=Check(scheme=scheme, salt=SALT, code=code, index=3), counted=COUNTED)
+    return Job(work=Check(scheme=scheme, code=code, rows=(Row(3, SALT, b"another"),)), counted=COUNTED)
 
 
 def _new(scheme: Scheme, count: int = 2) -> NewCodes:

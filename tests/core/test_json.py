@@ -21,6 +21,7 @@ from support import KEY, USER, World
 from twofa import ByCode, Event, EventKind, KeyRing, errors, qr
 from twofa._hidden import Hidden
 from twofa.errors import (
+    AlreadyEnrolled,
     CodeRequired,
     CodeReused,
     CrossSiteRequest,
@@ -178,6 +179,7 @@ STATUSES: dict[type[TwoFactorError], int] = {
     MalformedCode: 422,
     CodeReused: 422,
     Throttled: 429,
+    AlreadyEnrolled: 409,
     NotEnrolled: 409,
     ReenrolmentRequired: 409,
     NoSetup: 410,

@@ -16,6 +16,7 @@ import re
 import sqlite3
 import traceback
 from dataclasses import fields, is_dataclass, replace
+from datetime import UTC, datetime
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -32,6 +33,7 @@ from twofa import (
     ByCode,
     ByRecoveryCode,
     ByVerification,
+    ExportedAuthenticator,
     KeyRing,
     Policy,
     RecoveryCodes,
@@ -95,6 +97,8 @@ OLD_KEY = "VGhlIGtleSBiZWZvcmUgdGhlIGtleSwgMzIgYnl0ZXM"
 WRONG_RECOVERY_CODE = "ZZZZ-CANA-RYCA-NARY-CANA-RYZZ"
 """Well formed, and in no set: its slot is beyond the tenth."""
 MALFORMED_CODE = "CANARY-97531"
+IMPORTED = b"CANARY of an imported app"
+IMPORTED_CODES = ("CANARY-2468", "canary-1357", "Canary-8642")
 NO_HANDLE = "CANARY of no set-up"
 NO_TOKEN = "CANARY of no verification"
 PROOFS = (ByCode, ByRecoveryCode, ByVerification, Vouched)
@@ -122,7 +126,7 @@ class Secrets:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._spelled: set[str] = set()
-        self.add(KEY, OTHER_KEY, OLD_KEY)
+        self.add(KEY, OTHER_KEY, OLD_KEY, IMPORTED, *IMPORTED_CODES)
         self.add(*(base64.urlsafe_b64decode(key + "=") for key in (KEY, OTHER_KEY, OLD_KEY)))
         hide, draw = Hidden.__init__, entropy.random_bytes
 
@@ -331,6 +335,10 @@ class Scene(World):
             "code": code,
             "handle": setup.handle if setup else NO_HANDLE,
             "proof": ByCode(code) if self.device_works() else CAROL,
+            "secret": IMPORTED,
+            "recovery_codes": list(IMPORTED_CODES),
+            "by": CAROL.by,
+            "reason": CAROL.reason,
         }
         if operation == "redeem_recovery_code" or (operation == "authenticate" and not self.device_works()):
             arguments["code"] = self.codes[0] if self.codes else WRONG_RECOVERY_CODE
@@ -344,7 +352,7 @@ class Scene(World):
     def call(self, operation: str, **changed: object) -> Any:
         """Call the operation, with other arguments than the right ones where they are given."""
         arguments = self.right(operation) | changed
-        typed = [value for name, value in arguments.items() if name in {"code", "handle", "proof"}]
+        typed = [value for name, value in arguments.items() if name in {"code", "handle", "proof", "secret"}]
         self.secrets.add(*(value for value in typed if value is not None and not isinstance(value, PROOFS)))
         return getattr(self.face, operation)(**arguments)
 
@@ -443,8 +451,9 @@ def _always(operation: str) -> Iterator[Case]:
     if operation in WRITING:
         ways["swap fails"] = (OutcomeUnknown, lambda scene: scene.break_store("swap"))
         ways["contention"] = (StoreContention, lambda scene: scene.break_store("contention"))
+    state = _state_for(operation)
     for name, (outcome, prepare) in ways.items():
-        yield Case(operation, name, outcome, _then(prepare, operation))
+        yield Case(operation, name, outcome, _then(prepare, operation), state)
     for wrong in (None, 5, b"user-42"):
         yield Case(operation, f"user id {wrong!r}", TypeError, _with(operation, user_id=wrong))
     for length in (0, 256):
@@ -454,10 +463,15 @@ def _always(operation: str) -> Iterator[Case]:
         yield Case(operation, "clock gives no time", ValueError, _then(_stop_clock_silently, operation))
     if "source" in PARAMETERS[operation]:
         yield Case(operation, "source", TypeError, _with(operation, source=b"an address"))
-        yield Case(operation, "source kept", None, _with(operation, source="192.0.2.7"))
+        yield Case(operation, "source kept", None, _with(operation, source="192.0.2.7"), state)
     if "account_name" in PARAMETERS[operation]:
         yield Case(operation, "account name", InvalidKeyUri, _with(operation, account_name="a:b"))
         yield Case(operation, "issuer", TypeError, _with(operation, issuer=5))
+
+
+def _state_for(operation: str) -> str:
+    """Return a state in which the operation has something to do."""
+    return "pending" if operation == "import_authenticator" else "active"
 
 
 def _then(prepare: Callable[[Scene], object], operation: str, **changed: object) -> Callable[[Scene], object]:
@@ -594,6 +608,29 @@ def _of_setup() -> Iterator[Case]:
     yield Case("resume_setup", "stale handle", NoSetup, _with("resume_setup", handle=NO_HANDLE))
 
 
+def _of_import() -> Iterator[Case]:
+    def case(name: str, outcome: type[BaseException] | None, **changed: object) -> Case:
+        return Case("import_authenticator", name, outcome, _with("import_authenticator", **changed), "none")
+
+    yield case("base32", None, secret=base64.b32encode(IMPORTED).decode().lower())
+    yield case("short", None, secret=IMPORTED[:10])
+    yield case("too short", InvalidSecret, secret=IMPORTED[:9])
+    yield case("no base32", InvalidSecret, secret="CANARY10")
+    yield case("secret is int", TypeError, secret=24681357)
+    yield case("secret is list", TypeError, secret=[IMPORTED])
+    yield case("nine digits", PolicyError, digits=9)
+    yield case("one bare code", TypeError, recovery_codes=IMPORTED_CODES[0])
+    yield case("code is bytes", TypeError, recovery_codes=[IMPORTED_CODES[0].encode()])
+    yield case("the same code twice", ValueError, recovery_codes=[IMPORTED_CODES[0]] * 2)
+    yield case("short code", ValueError, recovery_codes=["CANAR"])
+    yield case("too many codes", ValueError, recovery_codes=[f"CANARY{number}" for number in range(100, 133)])
+    yield case("naive date", ValueError, confirmed_at=datetime(2027, 1, 1))
+    yield case("later than now", ValueError, confirmed_at=datetime(2099, 1, 1, tzinfo=UTC))
+    yield case("step of no day", ValueError, last_step=1 << 40)
+    yield case("step is str", TypeError, last_step="CANARY of a step")
+    yield case("nobody's word", ValueError, by="")
+
+
 def _of_table() -> Iterator[Case]:
     for operation, row in TABLE.items():
         for state, cell in row.items():
@@ -613,6 +650,7 @@ def _all_cases() -> Iterator[Case]:
     yield from _of_code("authenticate", "code", lambda code: {"code": code})
     yield from _of_code("authenticate", "recovery code", lambda code: {"code": code})
     yield from _of_setup()
+    yield from _of_import()
     yield from _of_table()
 
 
@@ -650,7 +688,7 @@ def test_a_database_that_fails_shows_no_secret(
     """The same with SQLite's own errors: none of its messages or frames holds more than the sealed record."""
     database = tmp_path / "app.db"
     with SQLiteStore(database) as store:
-        scene = Scene(kind, Secrets(monkeypatch), store=store)
+        scene = Scene(kind, Secrets(monkeypatch), _state_for(operation), store=store)
         in_vain = OutcomeUnknown if operation in WRITING else None
         outcome = sqlite3.OperationalError if broken == "load" else in_vain
         case = Case(operation, broken, outcome, _then(lambda _: _sabotage(database, broken), operation))
@@ -720,7 +758,7 @@ def test_chance_that_fails_shows_no_secret(
     """Wherever the operating system's generator fails, its `OSError` carries nothing that was drawn or read before."""
     for number in count():
         with monkeypatch.context() as patches:
-            scene = Scene(kind, Secrets(patches))
+            scene = Scene(kind, Secrets(patches), _state_for(operation))
             drawing, calls = entropy.random_bytes, count()
 
             def failing(length: int) -> bytes:
@@ -789,6 +827,9 @@ ENVIRONMENT = {"TWOFA_KEYS": f"{KEY},{OTHER_KEY}", "TWOFA_CUT_KEYS": f"{KEY} {CU
 NOON = utc(1_800_000_000)
 DEVICE = TOTP(SECRET, digits=8)
 SETUP = Setup(_handle=Hidden(HANDLE), _uri=Hidden(URI), _manual_key=Hidden(SECRET), expires_at=NOON, generation=None)
+EXPORTED = ExportedAuthenticator(
+    _secret=Hidden(RAW_SECRET), _uri=Hidden(URI), algorithm="SHA1", digits=6, period=30, last_step=-1
+)
 CODES = RecoveryCodes(_codes=Hidden((RECOVERY_CODE,)), _token=Hidden(NO_TOKEN), generation="a generation")
 ENROLLED = EnrolledTOTP.of(DEVICE)
 PENDING = Pending(totp=ENROLLED, handle=HANDLE, expires_at=0)
@@ -856,6 +897,7 @@ WAYS: list[tuple[str, type[BaseException] | None, Callable[[], object]]] = [
     ("qr.png", ValueError, lambda: qr.png(f"{URI}ü")),
     ("qr.data_uri", ValueError, lambda: qr.data_uri(LONG_URI)),
     ("qr.text", ValueError, lambda: qr.text(LONG_URI)),
+    ("ExportedAuthenticator", None, lambda: repr(EXPORTED)),
     ("Setup", None, lambda: repr(SETUP)),
     ("Setup.qr_svg", None, SETUP.qr_svg),
     ("Setup.qr_png", None, SETUP.qr_png),

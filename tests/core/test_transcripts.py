@@ -11,6 +11,7 @@ from support import ACCOUNT, FAST, USER, World
 from twofa import ByCode, ByRecoveryCode, ByVerification, Policy, Vouched
 from twofa._engine.transitions import STATES, TABLE, Requirement
 from twofa.errors import (
+    AlreadyEnrolled,
     CodeReused,
     InvalidCode,
     NoSetup,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from twofa import RecoveryCodes, Setup
 
 CAROL = Vouched(by="support:carol", reason="identity checked, ticket 4711")
+WORD = {"by": "ops:carol", "reason": "moved"}
 
 
 class Story:
@@ -88,6 +90,8 @@ class Story:
             ),
             "disable": lambda: self.face.disable(USER, proof=self.proof()),
             "forget": lambda: self.face.forget(USER, proof=self.proof()),
+            "import_authenticator": lambda: self.face.import_authenticator(USER, bytes(range(20)), **WORD),
+            "export_authenticator": lambda: self.face.export_authenticator(USER, account_name=ACCOUNT, **WORD),
         }
         return calls[operation]()
 
@@ -109,6 +113,8 @@ DESIGN = {
     "reset_authenticator": (N, N, "reenrol", "reenrol"),
     "disable": (NOTHING, "none", "none", "none"),
     "forget": (NOTHING, "none", "none", "none"),
+    "import_authenticator": ("active", "active", AlreadyEnrolled, AlreadyEnrolled),
+    "export_authenticator": (N, N, "active", R),
 }
 CELLS = [
     (operation, state, expected)

@@ -19,6 +19,7 @@ from twofa import (
     ByVerification,
     Event,
     EventKind,
+    ExportedAuthenticator,
     Policy,
     RecoveryCodes,
     Scrypt,
@@ -81,6 +82,13 @@ def _status(digits: int = 6) -> Status:
         algorithm="SHA1",
         digits=digits,
         period=30,
+        short_secret=False,
+    )
+
+
+def _exported(digits: int = 6) -> ExportedAuthenticator:
+    return ExportedAuthenticator(
+        _secret=Hidden(CANARY.encode()), _uri=Hidden(URI), algorithm="SHA1", digits=digits, period=30, last_step=-1
     )
 
 
@@ -95,6 +103,7 @@ SECRETIVE: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
         lambda: RecoveryCodes(_codes=Hidden((CANARY,)), _token=Hidden(CANARY), generation="g"),
         lambda: RecoveryCodes(_codes=Hidden(("other",)), _token=Hidden("other"), generation="g"),
     ),
+    "ExportedAuthenticator": (_exported, lambda: _exported(8)),
 }
 OPEN: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
     # the same for those that carry none

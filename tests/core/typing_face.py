@@ -18,6 +18,7 @@ from twofa import (
     Change,
     Event,
     EventKind,
+    ExportedAuthenticator,
     KeyRing,
     Policy,
     RecoveryCodes,
@@ -100,6 +101,14 @@ def blocking(face: TwoFactor) -> None:
     assert_type(face.forget("user-42", proof=ByVerification("token")), None)
     assert_type(face.status("user-42"), Status)
     assert_type(face.reseal("user-42"), bool)
+    moved = face.import_authenticator(
+        "user-42", b"secret", by="carol", reason="moved", algorithm="SHA256", recovery_codes=["12345678"]
+    )
+    assert_type(moved, str)
+    exported = face.export_authenticator("user-42", account_name="alice", by="carol", reason="moving")
+    assert_type(exported, ExportedAuthenticator)
+    assert_type(exported.uri, str)
+    assert_type(exported.secret, bytes)
 
 
 async def awaiting(face: AsyncTwoFactor) -> None:
@@ -117,6 +126,11 @@ async def awaiting(face: AsyncTwoFactor) -> None:
     assert_type(face.browser_token("user-42", generation="a generation"), str)
     assert_type(await face.status("user-42"), Status)
     assert_type(await face.reseal("user-42"), bool)
+    assert_type(await face.import_authenticator("user-42", "BASE32", by="carol", reason="moved"), str)
+    assert_type(
+        await face.export_authenticator("user-42", account_name="alice", by="carol", reason="moving"),
+        ExportedAuthenticator,
+    )
     await face.cancel_setup("user-42")
     await face.disable("user-42", proof=ByCode("123456"))
     await face.forget("user-42", proof=ByCode("123456"))

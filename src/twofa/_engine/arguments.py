@@ -13,6 +13,8 @@ from twofa._hidden import Hidden, Unexpected
 from twofa._text import storable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from twofa.proofs import Proof
 
 LONGEST_NAME = 255
@@ -51,6 +53,20 @@ def check_name(name: object, what: str, *, shortest: int) -> str:
 def checked_code(code: Hidden[str | None]) -> Hidden[str]:
     """Return the code. A missing form field is an empty code, which reads as malformed and not as a server's error."""
     return _checked_text(code, "code")
+
+
+def hidden_codes(recovery_codes: Sequence[str]) -> tuple[Hidden[str], ...] | Unexpected:
+    """Return recovery codes hidden, or only the type of what is no list of them: one bare code is a likely mistake."""
+    if isinstance(recovery_codes, str) or not isinstance(recovery_codes, (list, tuple)):
+        return Unexpected(recovery_codes)
+    return tuple(map(Hidden, recovery_codes))
+
+
+def checked_codes(recovery_codes: Sequence[Hidden[str]] | Unexpected) -> Sequence[Hidden[str]]:
+    """Return the codes; raises `TypeError` unless they are a list or tuple of text."""
+    if isinstance(recovery_codes, Unexpected):
+        raise TypeError(f"recovery_codes must be a list or tuple of str, not {recovery_codes.kind}")
+    return [_checked_text(code, "each of recovery_codes") for code in recovery_codes]
 
 
 def checked_handle(handle: Hidden[str | None]) -> Hidden[str]:

@@ -17,8 +17,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from twofa._engine.container import cpus, memory
-from twofa._hidden import Hidden
-from twofa._record.recovery import NewCodes, Scheme, pack
+from twofa._hidden import Hidden, same
+from twofa._record.recovery import NewCodes, Row, Scheme, pack
 from twofa._record.throttle import LaneName
 from twofa.policy import Argon2id
 
@@ -49,13 +49,12 @@ class Counted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """A recovery code to hash, with the salt of the one row that its slot names."""
+    """A recovery code to hash and compare."""
 
     scheme: Scheme
-    salt: bytes
     code: Hidden[str]
-    index: int
-    """Of the code in its set."""
+    rows: tuple[Row, ...]
+    """The one that the code's slot names. Imported codes have no slots: each that is left, to be tried in turn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,10 +89,23 @@ class Job:
         """Do the work; blocks for tens of milliseconds a hash, and for as long as others are in front."""
         work, done = self.work, self.before or Done(counted=self.counted)
         if isinstance(work, Check):
-            [digest] = _hash(work.scheme, [(work.salt, work.code)], self.threads, _CHECK)
-            return replace(done, index=work.index, digest=digest)
+            return replace(done, **_first_that_fits(work, self.threads))
         rows = list(zip(work.salts, work.codes, strict=True))
         return replace(done, hashes=pack(work.salts, _hash(work.scheme, rows, self.threads, _SET)))
+
+
+def _first_that_fits(check: Check, threads: int) -> dict[str, Any]:
+    """Return index and hash of the first row that the code fits, or else of the last one.
+
+    One hash after the other: whoever checks ten imported codes leaves the other threads to others (P10).
+    """
+    index, digest = -1, b""
+    for row in check.rows:
+        [digest] = _hash(check.scheme, [(row.salt, check.code)], threads, _CHECK)
+        index = row.index
+        if same(digest, row.digest):
+            break
+    return {"index": index, "digest": digest}
 
 
 def threads_for(policy: Policy) -> int:

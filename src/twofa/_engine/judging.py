@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, TypeVar
 from twofa._engine.decision import Decision, Passed
 from twofa._engine.hashing import Check, Counted, Job
 from twofa._hidden import Hidden, same
-from twofa._record.recovery import Scheme, hash_at, read_recovery_code, salt_at
+from twofa._record.imported_codes import read_imported_code
+from twofa._record.recovery import Row, Scheme, hash_at, read_recovery_code, salt_at
 from twofa._time import utc
 from twofa.errors import (
     CodeReused,
@@ -167,7 +168,7 @@ def _count_recovery_code(call: Call, state: State, held: RecoverySet | None, cod
     failures = held.failures.under(throttle) if held else None
     if held is None or failures is None or not held.remaining or failures.blocked(throttle):
         return call.refuse(RecoveryCodesExhausted())
-    read = read_recovery_code(code, held.length)
+    read = read_typed_code(held, code)
     if read is None:
         return call.refuse(MalformedCode(), EventKind.CODE_MALFORMED)
     lane = call.lane(state)
@@ -178,8 +179,8 @@ def _count_recovery_code(call: Call, state: State, held: RecoverySet | None, cod
     failures, warnings = _count(call, failures, lane, "recovery_code")
     if failures.blocked(throttle):
         warnings = (*warnings, call.event(EventKind.RECOVERY_CODES_BLOCKED))
-    index = held.slots.find(read.value[0])
-    if index < 0:
+    rows = rows_to_compare(held, read)
+    if not rows:
         # A slot that the set does not have: wrong without any hash.
         rejected: Decision[T] = _rejection(call, "recovery_code", failures, lane, longest_wait)
         return replace(
@@ -187,14 +188,36 @@ def _count_recovery_code(call: Call, state: State, held: RecoverySet | None, cod
             state=_after_failure(call, state, held, failures),
             events=(*rejected.events, *warnings),
         )
-    salt = salt_at(held.hashes, index)
-    check = Check(scheme=Scheme.read(held.scheme), salt=salt, code=read, index=index)
+    check = Check(scheme=Scheme.read(held.scheme), code=read, rows=rows)
     counted = Counted(against=held.hashes, lane=lane, at=failures.lane(lane).recent[-1])
     return Decision(
         state=_with_recovery(state, held, failures),
         events=(_counted_event(call, "recovery_code", failures), *warnings),
         job=Job(work=check, counted=counted, threads=call.threads),
     )
+
+
+def read_typed_code(held: RecoverySet, code: Hidden[str]) -> Hidden[str] | None:
+    """Return what was typed as a code of this set, or `None` if it cannot be one."""
+    if held.reading == "own":
+        return read_recovery_code(code, held.length)
+    return read_imported_code(code, held.length, any_case=held.reading == "any case")
+
+
+def rows_to_compare(held: RecoverySet, read: Hidden[str]) -> tuple[Row, ...]:
+    """Return the row that the code's slot names, none for a slot that the set does not have.
+
+    Imported codes have no slots: each that is left has to be compared.
+    """
+    if held.reading == "own":
+        index = held.slots.find(read.value[0])
+        return (_row(held, index),) if index >= 0 else ()
+    spent = {index for index, _ in held.spent}
+    return tuple([_row(held, index) for index in range(len(held.slots)) if index not in spent])
+
+
+def _row(held: RecoverySet, index: int) -> Row:
+    return Row(index, salt_at(held.hashes, index), hash_at(held.hashes, index))
 
 
 def _judge_hash(

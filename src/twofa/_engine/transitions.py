@@ -18,7 +18,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, TypeAlias
 
 from twofa._record.state import StateName
-from twofa.errors import NoSetup, NotEnrolled, ReenrolmentRequired, TwoFactorError
+from twofa.errors import AlreadyEnrolled, NoSetup, NotEnrolled, ReenrolmentRequired, TwoFactorError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -76,6 +76,8 @@ TABLE: Mapping[str, Row] = {
     "reset_authenticator":      _row((NotEnrolled, "none"),   (NotEnrolled, "pending"), (_PROOF, "reenrol"),     (_PROOF, "reenrol")),
     "password_changed":         _row((_NOTHING, "none"),      (_NOTHING, "none"),       (_NOTHING, "active"),    (_NOTHING, "reenrol")),
     "end_sessions":             _row((_NOTHING, "none"),      (_NOTHING, "none"),       (_NOTHING, "active"),    (_NOTHING, "reenrol")),
+    "import_authenticator":     _row((_NOTHING, "active"),    (_NOTHING, "active"),     (AlreadyEnrolled, "active"), (AlreadyEnrolled, "reenrol")),
+    "export_authenticator":     _row((NotEnrolled, "none"),   (NotEnrolled, "pending"), (_NOTHING, "active"),    (ReenrolmentRequired, "reenrol")),
     "disable":                  _row((_NO_EFFECT, "none"),    (_NOTHING, "none"),       (_PROOF, "none"),        (_PROOF, "none")),
     "forget":                   _row((_NOTHING, "none"),      (_NOTHING, "none"),       (_PROOF, "none"),        (_PROOF, "none")),
 }

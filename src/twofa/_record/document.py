@@ -114,7 +114,7 @@ def _read_pending(totp: Any, handle: str, expires_at: int, wrong_codes: int) -> 
 
 
 def _read_authenticator(
-    totp: Any, confirmed_at: int, last_step: int, last_used_at: int, failures: Any
+    totp: Any, confirmed_at: int, last_step: int, last_used_at: int | None, failures: Any
 ) -> Authenticator:
     return Authenticator(
         totp=_read_totp(*totp),
@@ -134,6 +134,7 @@ def _read_recovery(
     spent: Any,
     failures: Any,
     acknowledged: bool,  # the fields come as an array
+    reading: Any,
 ) -> RecoverySet:
     return RecoverySet(
         scheme=scheme,
@@ -144,6 +145,7 @@ def _read_recovery(
         spent=tuple((index, at) for index, at in spent),
         failures=_read_failures(*failures),
         acknowledged=acknowledged,
+        reading=reading,
     )
 
 

@@ -8,6 +8,7 @@ so that an attempt costs one slow hash and not ten; the others are random.
 from __future__ import annotations
 
 import binascii
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -35,10 +36,20 @@ LONGEST_INPUT = 64
 """Characters of raw input that are looked at at all (ASVS 5.0 2.2.1)."""
 
 _SCHEMES = frozenset({"argon2id", "scrypt", "sha256"})
-_SALT = 16
+SALT = 16
 """Bytes of each code's own salt; NIST SP 800-63B-4 §3.1.1.2 asks for 4."""
 _DIGEST = 32
-_ROW = _SALT + _DIGEST
+_ROW = SALT + _DIGEST
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One code of a set, as it is kept."""
+
+    index: int
+    """Of the code in its set."""
+    salt: bytes = field(repr=False)
+    digest: bytes = field(repr=False)
 
 
 class Scheme(NamedTuple):
@@ -62,8 +73,16 @@ class Scheme(NamedTuple):
     @classmethod
     def of(cls, policy: Policy) -> Scheme:
         """Return the scheme that the policy's code length asks for (NIST SP 800-63B-4 §3.1.2.2)."""
-        if not policy.slow_hashing:
-            return cls("sha256", ())
+        return cls.slow_under(policy) if policy.slow_hashing else cls.fast()
+
+    @classmethod
+    def fast(cls) -> Scheme:
+        """Return the scheme for codes of 112 bits or more."""
+        return cls("sha256", ())
+
+    @classmethod
+    def slow_under(cls, policy: Policy) -> Scheme:
+        """Return the policy's scheme for codes of less than 112 bits."""
         how = policy.hashing
         if isinstance(how, Argon2id):
             return cls("argon2id", (how.memory_kib, how.iterations))
@@ -89,7 +108,7 @@ class Scheme(NamedTuple):
 
 
 class NewCodes:
-    """A set of codes that nobody has yet, with its salts: drawn before an operation starts, hashed while it runs."""
+    """A set of codes with its salts: drawn, or given, before an operation starts, and hashed while it runs."""
 
     __slots__ = ("codes", "salts", "scheme")
 
@@ -101,10 +120,10 @@ class NewCodes:
         """Draw a set as the policy wants it."""
         count, length = policy.recovery_codes, policy.recovery_code_length - 1
         # The salts first: if the generator fails at the second draw, no frame holds codes.
-        salts = _entropy.random_bytes(count * _SALT)
+        salts = draw_salts(count)
         symbols = "".join(ALPHABET[byte & 31] for byte in _entropy.random_bytes(count * length))
         codes = (ALPHABET[index] + symbols[index * length : (index + 1) * length] for index in range(count))
-        return cls(Scheme.of(policy), tuple(map(Hidden, codes)), tuple(_rows(salts, _SALT)))
+        return cls(Scheme.of(policy), tuple(map(Hidden, codes)), salts)
 
     @property
     def slots(self) -> str:
@@ -116,9 +135,10 @@ class NewCodes:
         return tuple(map(written, self.codes))
 
 
-def _rows(packed: bytes, width: int) -> list[bytes]:
-    """Cut bytes into rows of `width`."""
-    return [packed[at : at + width] for at in range(0, len(packed), width)]
+def draw_salts(count: int) -> tuple[bytes, ...]:
+    """Draw a salt for each of `count` codes."""
+    salts = _entropy.random_bytes(count * SALT)
+    return tuple([salts[at : at + SALT] for at in range(0, len(salts), SALT)])
 
 
 def written(code: Hidden[str]) -> str:
@@ -149,12 +169,12 @@ def pack(salts: tuple[bytes, ...], digests: list[bytes]) -> str:
 
 def salt_at(packed: str, index: int) -> bytes:
     """Return the salt of the code at `index`."""
-    return binascii.a2b_base64(packed)[index * _ROW : index * _ROW + _SALT]
+    return binascii.a2b_base64(packed)[index * _ROW : index * _ROW + SALT]
 
 
 def hash_at(packed: str, index: int) -> bytes:
     """Return the hash of the code at `index`."""
-    return binascii.a2b_base64(packed)[index * _ROW + _SALT : (index + 1) * _ROW]
+    return binascii.a2b_base64(packed)[index * _ROW + SALT : (index + 1) * _ROW]
 
 
 def check_available(hashing: Argon2id | Scrypt) -> None:
@@ -162,7 +182,7 @@ def check_available(hashing: Argon2id | Scrypt) -> None:
     if not isinstance(hashing, Argon2id):
         return
     try:
-        _argon2id(bytes(_SALT), hashing.memory_kib, hashing.iterations)
+        _argon2id(bytes(SALT), hashing.memory_kib, hashing.iterations)
     except UnsupportedAlgorithm as lacking:
         raise PolicyError("this build of OpenSSL has no Argon2id: pass Policy(hashing=Scrypt())") from lacking
 

@@ -9,14 +9,18 @@ import binascii
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
+from twofa._parameters import SHORTEST_SECRET
 from twofa._record.throttle import CLOCK_SKEW, Failures
-from twofa.otp import TOTP, Algorithm
+from twofa.otp import TOTP, Algorithm, LenientTOTP
 
 LONGEST_SETUP = 600
 """Seconds that a set-up waits at most: no policy allows more."""
 
 VERIFICATION_LIFETIME = 600
 """Seconds that a verification serves as a proof."""
+
+Reading: TypeAlias = Literal["own", "any case", "exact case"]
+"""How recovery codes are read: as our own, or as codes of another library with or without regard to case."""
 
 StateName: TypeAlias = Literal["none", "pending", "active", "reenrol"]
 
@@ -41,9 +45,16 @@ class EnrolledTOTP(Remembered):
     period: int
     """Seconds of a time step."""
 
-    def calculator(self) -> TOTP:
+    def calculator(self) -> LenientTOTP:
         """Return what computes this authenticator's codes."""
-        return TOTP(binascii.a2b_base64(self.secret), algorithm=self.algorithm, digits=self.digits, period=self.period)
+        return LenientTOTP(
+            binascii.a2b_base64(self.secret), algorithm=self.algorithm, digits=self.digits, period=self.period
+        )
+
+    @property
+    def is_short(self) -> bool:
+        """Whether the secret has less than the 128 bits that RFC 4226 §4 R6 asks for: another library made it."""
+        return len(binascii.a2b_base64(self.secret)) < SHORTEST_SECRET
 
     @classmethod
     def of(cls, totp: TOTP) -> EnrolledTOTP:
@@ -71,7 +82,8 @@ class Authenticator(Remembered):
     confirmed_at: int
     last_step: int
     """The last time step that was accepted; only later ones are."""
-    last_used_at: int
+    last_used_at: int | None
+    """`None` until it was used here, for one that was imported."""
     failures: Failures = field(default_factory=Failures)
 
 
@@ -82,9 +94,9 @@ class RecoverySet(Remembered):
     scheme: str
     """How the codes are hashed, as `str(Scheme)` writes it; read only when a code is hashed."""
     length: int
-    """Symbols of a code."""
+    """Symbols of a code; 0 where imported ones differ in length."""
     slots: str
-    """The codes' public first symbols; empty once the set is blocked."""
+    """The codes' public first symbols, or a star for each imported code; empty once the set is blocked."""
     hashes: str
     """Each code's salt and hash, packed."""
     issued_at: int
@@ -93,6 +105,7 @@ class RecoverySet(Remembered):
     failures: Failures = field(default_factory=Failures)
     acknowledged: bool = False
     """Whether the owner is known to have the codes: they said so, or have used one."""
+    reading: Reading = "own"
 
     @property
     def remaining(self) -> int:

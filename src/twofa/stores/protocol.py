@@ -19,7 +19,8 @@ The laws:
   visible late never stands before one that was handed on already.
 """
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, runtime_checkable
 
 from twofa.events import Event
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 __all__ = [
     "AsyncStore",
     "Change",
+    "Checkable",
+    "Finding",
     "Listing",
     "Outbox",
     "OutboxEntry",
@@ -139,4 +142,25 @@ class Listing(Protocol):
 
     def user_ids(self, after: str = "", limit: int = 100) -> "Sequence[str]":
         """Return up to `limit` user ids greater than `after`, in the store's own order: pass the last one on."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """A mistake in how a store is set up, or something else that its operator should know."""
+
+    severity: Literal["note", "warning", "critical"]
+    """`warning` is to be mended; `critical` keeps users from signing in, or lets others in."""
+    code: str
+    """A stable name for machines."""
+    message: str
+    """What it is, and what to do."""
+
+
+@runtime_checkable
+class Checkable(Protocol):
+    """An optional ability of a store: it finds mistakes in its database, for `python -m twofa check`."""
+
+    def check(self, now: float) -> "Sequence[Finding]":
+        """Return what is wrong, without writing anything. `now` is the application's time in Unix seconds."""
         ...

@@ -14,6 +14,7 @@ from twofa._hidden import Hidden
 from twofa._record.recovery import is_longer_than_any_totp_code
 from twofa._record.state import FreshVerification
 from twofa._time import utc
+from twofa.otp import read_code
 from twofa.results import Verification
 
 if TYPE_CHECKING:
@@ -83,7 +84,13 @@ class Authenticate(SignIn):
     name: ClassVar[str] = "authenticate"
 
     def judge_code(self, state: State, done: Done | None) -> Passed | Decision[Verification]:
-        """Tell the kinds apart by their length: a recovery code is always longer."""
-        if is_longer_than_any_totp_code(self.code):
+        """Tell the kinds apart by their length: a recovery code is always longer, unless it was imported."""
+        if is_longer_than_any_totp_code(self.code) or self._is_imported(state):
             return judge_recovery_code(self.call, state, self.code, done=done)
         return judge_totp(self.call, state, self.code)
+
+    def _is_imported(self, state: State) -> bool:
+        """Whether a short code can only be a recovery code of another library: it is none that the app would show."""
+        if state.recovery is None or state.recovery.reading == "own":
+            return False
+        return state.authenticator is None or read_code(self.code.value, state.authenticator.totp.digits) is None

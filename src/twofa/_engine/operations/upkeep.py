@@ -57,7 +57,7 @@ class Reseal(Operation[bool]):
 
 def _describe(call: Call, state: State) -> Status:
     authenticator, held, pending = state.authenticator, state.recovery, state.pending
-    totp = authenticator and authenticator.totp
+    totp = authenticator.totp if authenticator else None
     live = pending is not None and pending.totp is not None
     throttle, lane = call.policy.throttle, call.lane(state)
     blocked = held is not None and held.failures.under(throttle).blocked(throttle)
@@ -68,7 +68,7 @@ def _describe(call: Call, state: State) -> Status:
         state="none" if state.name == "pending" and not live else state.name,
         setup_expires_at=utc(pending.expires_at) if pending and live else None,
         confirmed_at=utc(authenticator.confirmed_at) if authenticator else None,
-        last_used_at=utc(authenticator.last_used_at) if authenticator else None,
+        last_used_at=utc(authenticator.last_used_at) if authenticator and authenticator.last_used_at else None,
         recovery_codes_remaining=remaining,
         recovery_codes_issued_at=utc(held.issued_at) if held else None,
         recovery_codes_acknowledged=held is None or held.acknowledged,
@@ -79,6 +79,7 @@ def _describe(call: Call, state: State) -> Status:
         algorithm=totp.algorithm if totp else None,
         digits=totp.digits if totp else None,
         period=totp.period if totp else None,
+        short_secret=totp is not None and totp.is_short,
     )
 
 

@@ -1,0 +1,90 @@
+"""An application with an operator, on each store and with each face."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from operated_app import make_store
+from operator_console import Operator
+from postgresql import on_postgresql, server
+from support import FAST, KEY, OTHER_KEY
+
+from twofa import KeyRing, RecoveryCodes, TwoFactor
+from twofa.testing import Clock, Phone
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@dataclass
+class Application:
+    """The running application, beside which its operator works. Its clock runs ahead as its users sign in."""
+
+    store: Any
+    operator: Operator
+    clock: Clock = field(default_factory=lambda: Clock(int(time.time())))
+
+    def two_factor(self, *keys: str, namespace: str = "") -> TwoFactor:
+        """Return the application's object, in this process."""
+        ring = KeyRing(*keys or [KEY])
+        return TwoFactor(self.store, keys=ring, issuer="Example", policy=FAST, clock=self.clock, namespace=namespace)
+
+    def enrol(self, user_id: str, *keys: str, namespace: str = "") -> tuple[Phone, RecoveryCodes]:
+        """Enrol a user."""
+        two_factor = self.two_factor(*keys, namespace=namespace)
+        setup = two_factor.begin_setup(user_id, account_name="alice@example.com")
+        phone = Phone(setup.uri, self.clock)
+        codes = two_factor.confirm_setup(user_id, phone.code(), handle=setup.handle)
+        self.clock.advance(phone.period)
+        return phone, codes
+
+
+@pytest.fixture(
+    params=[
+        "sqlite, blocking",
+        "sqlite, async",
+        pytest.param("postgresql, blocking", marks=on_postgresql),
+        pytest.param("postgresql, async", marks=on_postgresql),
+    ]
+)
+def application(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Application]:
+    """An application on each store and with each face."""
+    engine, face = request.param.split(", ")
+    with _application(engine, tmp_path, awaits=face == "async") as application:
+        yield application
+
+
+@pytest.fixture
+def on_sqlite(tmp_path: Path) -> Iterator[Application]:
+    """An application on SQLite, for what neither depends on the store nor on the face nor on being a process."""
+    with _application("sqlite", tmp_path) as application:
+        application.operator.in_process = True
+        yield application
+
+
+@pytest.fixture
+def on_postgresql_too(tmp_path: Path) -> Iterator[Application]:
+    """The same on PostgreSQL; mark the test `on_postgresql`."""
+    with _application("postgresql", tmp_path) as application:
+        application.operator.in_process = True
+        yield application
+
+
+@contextmanager
+def _application(engine: str, tmp_path: Path, *, awaits: bool = False) -> Iterator[Application]:
+    where = str(tmp_path / "app.db")
+    if engine == "postgresql":
+        where = server().url(server().new_database(), driver="psycopg")
+    with ExitStack() as stack:
+        store = make_store(where, awaits=False)
+        if engine == "postgresql":
+            stack.callback(store._engine.dispose)
+            store.create_tables()
+        else:
+            stack.enter_context(store)
+        yield Application(store, Operator(where, f"{KEY},{OTHER_KEY}", awaits=awaits))
