@@ -13,10 +13,13 @@ BENCHMARKS = Path(__file__).parent.parent.parent / "benchmarks"
 TINY = {
     "BENCH_REPETITIONS": "20",
     "BENCH_SQLITE_USERS": "10,20",
+    "BENCH_EVENTS": "3000",
 }
 
 
-@pytest.mark.parametrize(("name", "lines"), [("logins", 8), ("growth", 2)], ids=["logins", "growth"])
+@pytest.mark.parametrize(
+    ("name", "lines"), [("logins", 8), ("growth", 2), ("pruning", 2)], ids=["logins", "growth", "pruning"]
+)
 def test_a_benchmark_prints_its_table(name: str, lines: int, tmp_path: Path) -> None:
     """Run in small on SQLite, it prints each of its lines, fails for nothing but a missed bar, and tidies up."""
     environment = {**os.environ, **TINY, "BENCH_DIR": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}

@@ -7,8 +7,10 @@ import signal
 import subprocess
 import sys
 import threading
+from concurrent.futures import Future
 from contextlib import asynccontextmanager, nullcontext
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,14 +21,16 @@ from hypothesis.stateful import run_state_machine_as_test
 from twofa import testing
 from twofa.stores import Change, MemoryStore, SQLiteStore, Stored, ThreadedStore
 from twofa.testing.event_loop import Blocking, EventLoop
+from twofa.testing.explaining import check_refused
+from twofa.testing.interleaving import Interruption, spread
 from twofa.testing.outbox_conformance import check_order
 from twofa.testing.process_conformance import compete, swap_and_die
 from twofa.testing.samples import USER, event, stored
 from twofa.testing.store_machine import StoreMachine
+from twofa.testing.surroundings import open_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 RUNS = 10
 """How often a right store is held to each law here. A hundred times were tried, without a false alarm."""
@@ -336,6 +340,42 @@ def test_events_in_another_order_than_their_swaps_are_told_of() -> None:
         check_order([event(0, user_id) for user_id in order], swaps)
     with pytest.raises(AssertionError, match="an event of 'first' was handed on after one of 'afterwards', whose swap"):
         check_order([event(0, user_id) for user_id in ("beside it", "afterwards", "first")], swaps)
+
+
+def test_a_call_comes_between_the_steps_of_another() -> None:
+    """Before the step that is asked for the other call goes ahead, and neither before an earlier one nor again."""
+    go, other = threading.Event(), Future()
+    other.set_result("done")
+    interruption = Interruption(2, go, other)
+    for what, expected in (("call", False), ("line", False), ("return", False), ("line", True), ("line", True)):
+        assert interruption is interruption(None, what, None)
+        assert expected is go.is_set()
+    assert 3 == interruption.steps
+
+
+def test_the_steps_between_which_a_call_comes_are_spread_over_all() -> None:
+    """Of few steps each one is tried, and of many some, from the first to the last."""
+    assert [1, 2, 3] == list(spread(3, 25))
+    assert [1, 26, 51, 76] == list(spread(100, 4))
+
+
+def test_a_refusal_that_does_not_name_its_reason_fails() -> None:
+    """That a bad cursor raises is not enough: whoever reads the error is to learn what was bad."""
+
+    def refuse(_: object) -> None:
+        raise ValueError("no")
+
+    with pytest.raises(AssertionError, match=r"refuse\('x'\) was refused with 'no', which does not name the cursor"):
+        check_refused("cursor", refuse, "x")
+
+
+def test_open_files_are_counted_where_the_system_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One more is open after a file was opened, and where nobody can know there is nothing to hold against a store."""
+    before = open_files()
+    with Path(os.devnull).open():
+        assert before + 1 == open_files()
+    monkeypatch.setattr(os.path, "isdir", lambda _: False)
+    assert 0 == open_files()
 
 
 class TestAsyncShelf(testing.AsyncHostTransactionConformance):

@@ -69,6 +69,8 @@ def test_the_cheap_policy_differs_in_the_length_of_codes_alone() -> None:
 
 
 HOST_TEST = """
+import asyncio
+
 import pytest
 from twofa import errors
 
@@ -87,6 +89,12 @@ def test_a_login_takes_each_code_once(two_factor, enrol, twofa_clock, twofa_even
     assert "recovery_code_used" in [str(event.kind) for event in twofa_events]
 
 
+def test_the_asynchronous_face_is_on_the_same_records(async_two_factor, enrol, twofa_events):
+    phone, codes = enrol("user-42")
+    assert asyncio.run(async_two_factor.verify("user-42", phone.code())).method == "totp"
+    assert "code_accepted" in [str(event.kind) for event in twofa_events]
+
+
 def test_each_test_starts_anew(two_factor, twofa_events):
     assert not two_factor.status("user-42").required
     assert twofa_events == []
@@ -97,7 +105,7 @@ def test_the_fixtures_serve_a_host(pytester: pytest.Pytester) -> None:
     """A host that names the module in its conftest enrols a user in one line."""
     pytester.makeconftest('pytest_plugins = ["twofa.testing.fixtures"]')
     pytester.makepyfile(HOST_TEST)
-    pytester.runpytest("-p", "no:cacheprovider").assert_outcomes(passed=2)
+    pytester.runpytest("-p", "no:cacheprovider").assert_outcomes(passed=3)
 
 
 def test_a_host_puts_its_own_store_under_the_fixtures(pytester: pytest.Pytester) -> None:
@@ -117,7 +125,7 @@ def test_a_host_puts_its_own_store_under_the_fixtures(pytester: pytest.Pytester)
         "    enrol('user-42')\n"
         "    assert [event.kind for event in twofa_store.events('user-42')]\n",
     )
-    pytester.runpytest("-p", "no:cacheprovider").assert_outcomes(passed=3)
+    pytester.runpytest("-p", "no:cacheprovider").assert_outcomes(passed=4)
 
 
 def test_a_failing_law_says_what_is_wrong(pytester: pytest.Pytester) -> None:

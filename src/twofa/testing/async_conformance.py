@@ -85,7 +85,7 @@ class AsyncStoreConformance(StoreConformance):
             for _ in range(at):
                 await asyncio.sleep(0)
             second = await peer.store.swap(user_id, changes[1])
-            return Interrupted(await first, second, TURNS)
+            return Interrupted(first=await first, second=second, steps=TURNS)
 
         outcome: Interrupted = store.run(between())
         return outcome

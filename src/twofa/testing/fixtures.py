@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from twofa.asynchronous import AsyncTwoFactor
 from twofa.blocking import TwoFactor
 from twofa.keys import KeyRing
 from twofa.stores.memory import MemoryStore
+from twofa.stores.threaded import ThreadedStore
 from twofa.testing.cheap_policy import FOR_TESTS_ONLY
 from twofa.testing.clock import Clock
 from twofa.testing.phone import Phone
@@ -29,7 +31,9 @@ class Enrolled(NamedTuple):
     """What a user holds in their hands."""
 
     phone: Phone
+    """The app that has scanned the QR code."""
     codes: RecoveryCodes
+    """The recovery codes that were shown."""
 
 
 @pytest.fixture
@@ -51,11 +55,32 @@ def twofa_events() -> list[Event]:
 
 
 @pytest.fixture
-def two_factor(twofa_store: Store, twofa_clock: Clock, twofa_events: list[Event]) -> TwoFactor:
-    """The blocking face, with a key of its own and the policy that is cheap."""
+def twofa_keys() -> KeyRing:
+    """The keys that seal the records: new ones for each test."""
+    return KeyRing(KeyRing.generate_key())
+
+
+@pytest.fixture
+def two_factor(twofa_store: Store, twofa_keys: KeyRing, twofa_clock: Clock, twofa_events: list[Event]) -> TwoFactor:
+    """The blocking face, with the policy that is cheap."""
     return TwoFactor(
         twofa_store,
-        keys=KeyRing(KeyRing.generate_key()),
+        keys=twofa_keys,
+        issuer="Example",
+        policy=FOR_TESTS_ONLY,
+        clock=twofa_clock,
+        on_event=twofa_events.append,
+    )
+
+
+@pytest.fixture
+def async_two_factor(
+    twofa_store: Store, twofa_keys: KeyRing, twofa_clock: Clock, twofa_events: list[Event]
+) -> AsyncTwoFactor:
+    """The asynchronous face on the same records: whom `enrol` enrols can sign in here."""
+    return AsyncTwoFactor(
+        ThreadedStore(twofa_store),
+        keys=twofa_keys,
         issuer="Example",
         policy=FOR_TESTS_ONLY,
         clock=twofa_clock,

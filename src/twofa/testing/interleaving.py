@@ -9,17 +9,20 @@ from __future__ import annotations
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor, wait
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from concurrent.futures import Future
     from types import FrameType
 
 BLOCKED = 0.02
 """Seconds after which a call that has not returned is taken to wait for the one that it came between."""
 
 
-class Interrupted(NamedTuple):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interrupted:
     """What came of two calls, of which one came between the steps of the other."""
 
     first: object
@@ -29,18 +32,20 @@ class Interrupted(NamedTuple):
 
 
 class Interruption:
-    """A trace function that calls `pause` when the traced call is about to begin its step `at`."""
+    """A trace function that lets another call go ahead when the traced one is about to begin its step `at`."""
 
-    def __init__(self, at: int, pause: Callable[[], object]) -> None:
+    def __init__(self, at: int, go: threading.Event, other: Future[object]) -> None:
         self.steps = 0
-        self._at, self._pause = at, pause
+        self._at, self._go, self._other = at, go, other
 
-    def __call__(self, _frame: FrameType, what: str, _argument: object) -> Interruption:
+    def __call__(self, _frame: FrameType | None, what: str, _argument: object) -> Interruption:
         """Count a line; `sys.settrace` has this called before each one."""
         if what == "line":
             self.steps += 1
             if self.steps == self._at:
-                self._pause()
+                self._go.set()
+                # It returns at once, or waits for a lock that the traced call holds, which has to go on then.
+                wait([self._other], BLOCKED)
         return self
 
 
@@ -59,14 +64,8 @@ def interrupted(first: Callable[[], object], second: Callable[[], object], at: i
     with ThreadPoolExecutor(2) as pool:
         # Its thread is there before the first call begins: to start one in the middle takes locks of the interpreter
         # that the first call may hold.
-        late = pool.submit(waiting)
-
-        def pause() -> None:
-            go.set()
-            # It returns at once, or waits for a lock that the first call holds, which has to go on then.
-            wait([late], BLOCKED)
-
-        interruption = Interruption(at, pause)
+        other = pool.submit(waiting)
+        interruption = Interruption(at, go, other)
 
         def traced() -> object:
             before = sys.gettrace()
@@ -80,7 +79,7 @@ def interrupted(first: Callable[[], object], second: Callable[[], object], at: i
             outcome = pool.submit(traced).result()
         finally:
             go.set()
-        return Interrupted(outcome, late.result(), interruption.steps)
+        return Interrupted(first=outcome, second=other.result(), steps=interruption.steps)
 
 
 def spread(steps: int, most: int) -> Iterator[int]:
