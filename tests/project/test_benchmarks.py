@@ -14,14 +14,14 @@ TINY = {
     "BENCH_REPETITIONS": "20",
     "BENCH_SQLITE_USERS": "10,20",
     "BENCH_EVENTS": "3000",
+    "BENCH_REDIS_USERS": "10,20",
+    "BENCH_SECONDS": "0.2",
 }
 
 
-@pytest.mark.parametrize(
-    ("name", "lines"), [("logins", 8), ("growth", 2), ("pruning", 2)], ids=["logins", "growth", "pruning"]
-)
+@pytest.mark.parametrize(("name", "lines"), [("logins", 8), ("growth", 2), ("pruning", 2), ("redis_store", 15)])
 def test_a_benchmark_prints_its_table(name: str, lines: int, tmp_path: Path) -> None:
-    """Run in small on SQLite, it prints each of its lines, fails for nothing but a missed bar, and tidies up."""
+    """Run in small on SQLite, or on Valkey, it prints each of its lines, fails for nothing but a missed bar, and tidies up."""
     environment = {**os.environ, **TINY, "BENCH_DIR": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
 
     done = subprocess.run(

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_logger = logging.getLogger("twofa")
+_logger = logging.getLogger("twofa.stores")
+_logger.addHandler(logging.NullHandler())
 
 Word: TypeAlias = str | bytes | int
 
@@ -292,7 +293,11 @@ def open_store(settings: Settings) -> Exchange[Opened]:
         yield from _ask_each(scripts.CREATE, [(each, (identity,)) for each in keys])
         ready = f"ready {format_} {shards} {identity}"
         yield from _ask(scripts.REPLACE_MARKER, layout.marker, marker, ready)
-        _logger.warning("an empty store was created in Redis, under the prefix %r", layout.prefix)
+        _logger.warning(
+            "made an empty store in Redis with the prefix %r: nobody has a second factor there. If users were enrolled "
+            "before, this is another server or database, or it has lost its data",
+            layout.prefix,
+        )
     return Opened(settings=settings, identity=identity, groups=groups)
 
 

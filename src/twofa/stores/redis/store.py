@@ -47,7 +47,7 @@ class RedisStore(Store):
 
         `prefix` begins the name of every key. `shards` is the number of keys that the records are spread over; it is
         chosen once, when the store is created, and 256 is right up to a few million users. With `create=False` a store
-        that is not there is an error; otherwise an empty one is created, and the logger `twofa` gets a warning.
+        that is not there is an error; otherwise an empty one is created, and the logger `twofa.stores` gets a warning.
 
         Refuses a server, or a primary of a cluster, that drops records when its memory is full, unless
         `allow_eviction=True`. With `replicas` a swap counts only once that many replicas have it, and raises if they do
