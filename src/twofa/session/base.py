@@ -247,8 +247,8 @@ class SessionBase:
 
     def _refused(self, problem: Exception, operation: Operation[Any]) -> None:
         """Drop a verification that does not serve any more, so that the next form asks for a code."""
-        if isinstance(problem, ProofRequired) and isinstance(operation.get_proof(), ByVerification):
-            self._update(lambda state: replace(state, verification=None))
+        if isinstance(problem, ProofRequired):
+            self._update(lambda state: _without(operation.get_proof(), state))
 
     def _leave(self) -> None:
         """Be nobody from here on, whatever fails afterwards."""
@@ -294,8 +294,7 @@ class SessionBase:
     def _began(self, setup: Setup, operation: Operation[Setup], account_name: str, issuer: str | None) -> None:
         """Keep the handle of a set-up. A verification that served as the proof is spent."""
         held = _held(setup, account_name, issuer)
-        spent = isinstance(operation.get_proof(), ByVerification)
-        self._update(lambda state: replace(state, setup=held, verification=None if spent else state.verification))
+        self._update(lambda state: replace(_without(operation.get_proof(), state), setup=held))
 
     def _cancelled(self) -> None:
         """Drop the handle of a set-up that is no more."""
@@ -367,6 +366,12 @@ def in_session(state: SessionState, operation: Operation[T]) -> Operation[T]:
     """
     known = state.generation if state.signed_in or state.known_browser else None
     return replace(operation, call=replace(operation.call, session=SessionGeneration(state.generation), browser=known))
+
+
+def _without(proof: Proof | None, state: SessionState) -> SessionState:
+    """Drop a verification that has served, or does not. One that another request has brought meanwhile stays."""
+    tried = isinstance(proof, ByVerification) and proof.token == state.verification
+    return replace(state, verification=None) if tried else state
 
 
 def _held(setup: Setup, account_name: str, issuer: str | None) -> HeldSetup:
