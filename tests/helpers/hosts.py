@@ -280,9 +280,9 @@ class Bearer(Host):
         except Exception as error:
             outcome = error
         answer = SimpleCookie()
-        answer["token"] = me.token or ""
-        if not me.token:
-            answer["token"]["max-age"] = "0"
+        if me.token != cookies.get("token"):
+            answer["token"] = me.token or ""
+            answer["token"]["max-age"] = "" if me.token else "0"
         return outcome, answer
 
     def _open(self, token: str | None) -> Any:

@@ -16,7 +16,6 @@ from support import ACCOUNT
 
 from twofa.errors import (
     CodeRequired,
-    CodeReused,
     InvalidCode,
     NoSetup,
     ProofRequired,
@@ -624,19 +623,6 @@ def test_a_page_reads_the_store_once(host: Host) -> None:
 
 
 # --- what else is promised -----------------------------------------------------------------------------------------
-
-
-def test_a_second_click_on_verify_reads_as_one(host: Host) -> None:
-    """The first signs in; the second is told that the code was used, and the browser is signed in."""
-    phone, _ = host.enrol("alice")
-    browser = half(host.browser(), "alice")
-    first, second = browser.copy(), browser.copy()
-    code = phone.code()
-    outcomes = [host.send(lambda me: me.verify(code), each.cookies, None) for each in (first,)]
-    browser.take(outcomes[0][1])
-    with pytest.raises((CodeReused, SignInRequired)):
-        second.do(lambda me: me.verify(code))
-    assert "alice" == browser.who()
 
 
 def test_a_second_click_on_confirm_locks_nobody_out(host: Host) -> None:
