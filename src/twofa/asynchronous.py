@@ -303,11 +303,14 @@ class AsyncTwoFactor:
         """See `TwoFactor.login_ticket`."""
         return tickets.issue(self._settings, user_id, await self.status(user_id))
 
-    async def verify_ticket(self, ticket: str, code: str | None, *, source: str | None = None) -> Verification:
+    async def verify_ticket(
+        self, ticket: str, code: str | None, *, browser: str | None = None, source: str | None = None
+    ) -> Verification:
         """See `TwoFactor.verify_ticket`."""
-        hidden, held = Hidden(code), Hidden(ticket)
-        del code, ticket
-        return await self._carry_out(tickets.authenticate(self._settings, held, hidden, source))
+        held, hidden = Hidden(ticket), Hidden(code)
+        token = None if browser is None else Hidden(browser)
+        del ticket, code, browser
+        return await self._carry_out(tickets.authenticate(self._settings, held, hidden, token, source))
 
     # --- the loop: blocking.py has the same one, line by line --------------------------------------------------------
 

@@ -415,15 +415,18 @@ class TwoFactor:
         """
         return tickets.issue(self._settings, user_id, self.status(user_id))
 
-    def verify_ticket(self, ticket: str, code: str | None, *, source: str | None = None) -> Verification:
+    def verify_ticket(
+        self, ticket: str, code: str | None, *, browser: str | None = None, source: str | None = None
+    ) -> Verification:
         """Check and spend a code, of the app or a recovery code, of the user whom a ticket names.
 
         Issue a token of your own for `Verification.user_id` then, and not before. Raises what `authenticate` does, and
         `SignInRequired` for a ticket that is none, is too old, or is from before the second factor was changed.
         """
-        hidden, held = Hidden(code), Hidden(ticket)
-        del code, ticket
-        return self._carry_out(tickets.authenticate(self._settings, held, hidden, source))
+        held, hidden = Hidden(ticket), Hidden(code)
+        token = None if browser is None else Hidden(browser)
+        del ticket, code, browser
+        return self._carry_out(tickets.authenticate(self._settings, held, hidden, token, source))
 
     # --- the loop: asynchronous.py has the same one, line by line ----------------------------------------------------
     # A generator that both faces drive was tried. It took 42 lines more and hid the way of a call.

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from twofa._engine.operations.upkeep import GetStatus
 from twofa._hidden import Hidden
 from twofa._record.tokens import Purpose
-from twofa.session import tickets
 from twofa.session.base import SessionBase
 from twofa.session.cookies import token_in
 from twofa.session.slot import KEY, Slot, find_rotation
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from twofa.session.slot import HostSession, Rotation
     from twofa.session.standing import HostUser
 
-__all__ = ["AsyncBearer", "AsyncCarryOut", "AsyncSession", "open_bearer", "open_session", "verify_ticket"]
+__all__ = ["AsyncBearer", "AsyncCarryOut", "AsyncSession", "open_bearer", "open_session"]
 
 T = TypeVar("T")
 
@@ -220,10 +219,3 @@ async def open_bearer(
     session = AsyncBearer(carry_out, settings, slot, source=source)
     await session.refresh()
     return session
-
-
-async def verify_ticket(
-    carry_out: AsyncCarryOut, settings: Settings, ticket: Hidden[str], code: Hidden[str | None], source: str | None
-) -> Verification:
-    """See `blocking.verify_ticket`."""
-    return await carry_out(tickets.authenticate(settings, ticket, code, source))

@@ -364,7 +364,7 @@ def in_session(state: SessionState, operation: Operation[T]) -> Operation[T]:
 
     Attempts of someone who is signed in here, or was before, are counted apart from strangers'.
     """
-    known = state.generation if state.signed_in or state.known_browser else None
+    known = state.generation if state.signed_in or state.known_browser else operation.call.browser
     return replace(operation, call=replace(operation.call, session=SessionGeneration(state.generation), browser=known))
 
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from twofa._engine.operations.upkeep import GetStatus
 from twofa._hidden import Hidden
 from twofa._record.tokens import Purpose
-from twofa.session import tickets
 from twofa.session.base import SessionBase
 from twofa.session.cookies import token_in
 from twofa.session.slot import KEY, Slot, find_rotation
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from twofa.session.slot import HostSession, Rotation
     from twofa.session.standing import HostUser
 
-__all__ = ["Bearer", "CarryOut", "Session", "open_bearer", "open_session", "verify_ticket"]
+__all__ = ["Bearer", "CarryOut", "Session", "open_bearer", "open_session"]
 
 T = TypeVar("T")
 
@@ -250,10 +249,3 @@ def open_bearer(carry_out: CarryOut, settings: Settings, token: Hidden[str | Non
     session = Bearer(carry_out, settings, slot, source=source)
     session.refresh()
     return session
-
-
-def verify_ticket(
-    carry_out: CarryOut, settings: Settings, ticket: Hidden[str], code: Hidden[str | None], source: str | None
-) -> Verification:
-    """Check a code of the user whom a ticket names, as `TwoFactor.verify_ticket` does."""
-    return carry_out(tickets.authenticate(settings, ticket, code, source))

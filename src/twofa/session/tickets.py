@@ -33,7 +33,11 @@ def issue(settings: Settings, user_id: str, status: Status) -> str:
 
 
 def authenticate(
-    settings: Settings, ticket: Hidden[str], code: Hidden[str | None], source: str | None
+    settings: Settings,
+    ticket: Hidden[str],
+    code: Hidden[str | None],
+    browser: Hidden[str] | None,
+    source: str | None,
 ) -> Operation[Verification]:
     """Return the call that checks a code of the user whom a ticket names.
 
@@ -45,4 +49,4 @@ def authenticate(
         raise SignInRequired
     if not state.is_younger_than(TICKET_LIFETIME, settings.now()):
         raise SignInRequired("expired")
-    return in_session(state, Authenticate.prepare(settings, state.user_id, code, None, source))
+    return in_session(state, Authenticate.prepare(settings, state.user_id, code, browser, source))
