@@ -13,7 +13,7 @@ import pytest
 from twofa.stores.protocol import Change, Outbox
 from twofa.testing.explaining import check_events, check_record, check_refused
 from twofa.testing.hooks import able
-from twofa.testing.race_conformance import ROUNDS, THREADS
+from twofa.testing.race_conformance import THREADS
 from twofa.testing.racing import restless_threads
 from twofa.testing.samples import NOW, event, stored, version
 from twofa.testing.trail_conformance import TrailConformance
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 MANY = 40
 """Events of one swap that takes long to write, so that swaps of one event begin and end meanwhile."""
+WRITINGS = 20
+"""How often each writer beside a reader swaps. On PostgreSQL 8 times missed, in 2 of 30 runs, a reader that follows an
+identity column."""
 THOUSANDS = 2_500
 """Events to prune at once."""
 
@@ -157,7 +160,7 @@ class OutboxConformance(TrailConformance):
         def reader() -> None:
             cursor, last = "", False
             while True:
-                page = list(peer.events_after(cursor, 50))
+                page = list(peer.events_after(cursor, 500))
                 read.extend(handed_on(page))
                 cursor = page[-1].cursor if page else cursor
                 if last and not page:
@@ -168,7 +171,7 @@ class OutboxConformance(TrailConformance):
             # Every third one writes many events in each swap: in many databases their numbers are given out long
             # before they can be seen, and those of a short swap are given out and seen in between.
             many = 1 if number % 3 else MANY
-            for round_ in range(ROUNDS):
+            for round_ in range(WRITINGS):
                 user_id = f"user-{number}-{round_}"
                 happened = tuple(event(each, user_id) for each in range(many))
                 began = time.perf_counter()
@@ -184,7 +187,7 @@ class OutboxConformance(TrailConformance):
                 done.set()
             reading.result()
         everything = handed_on(store.events_after(limit=10_000))
-        wanted = ROUNDS * sum(1 if number % 3 else MANY for number in range(THREADS))
+        wanted = WRITINGS * sum(1 if number % 3 else MANY for number in range(THREADS))
         assert wanted == len(everything), f"{wanted} events were written, and {len(everything)} are in the outbox"
         check_events(by_user(everything), by_user(read), "what a reader got while others wrote")
         check_order(read, swaps)
