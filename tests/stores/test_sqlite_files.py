@@ -350,6 +350,18 @@ def test_a_file_of_the_first_schema_is_upgraded(path, tmp_path, host, caplog):
     assert shape(tmp_path / "new.db") == shape(path)
 
 
+def test_tables_that_a_migration_made_are_taken_as_they_are(path, host, caplog):
+    """A host's migrations make tables, and no rows: the first store that comes by says which schema they have."""
+    SQLiteStore(path).close()
+    path.chmod(0o600)
+    host.execute("DELETE FROM twofa_schema")
+    caplog.clear()
+    with SQLiteStore(path, create=False) as store:
+        assert store.swap(USER, Change(None, stored(1)))
+    assert [(2, 1, 0)] == host.execute("SELECT version, needs, in_use FROM twofa_schema").fetchall()
+    assert [] == caplog.records
+
+
 def test_an_upgrade_that_fails_leaves_the_schema_before(path, host):
     """An upgrade happens as a whole or not at all, and can be tried again."""
     host.executescript(SCHEMA_1 + "CREATE TABLE twofa_event_at (x);")  # in the way of the index

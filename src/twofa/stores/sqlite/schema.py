@@ -27,8 +27,8 @@ _TABLES = (
     "CREATE INDEX twofa_event_at ON twofa_event (at)",
     "CREATE TABLE twofa_schema"
     " (version INTEGER NOT NULL, needs INTEGER NOT NULL DEFAULT 1, in_use INTEGER NOT NULL DEFAULT 0) STRICT",
-    "INSERT INTO twofa_schema (version, needs, in_use) VALUES (2, 1, 0)",
 )
+_MARK = "INSERT INTO twofa_schema (version, needs, in_use) VALUES (2, 1, 0)"
 _UPGRADES = {
     1: (
         # Old events are found without a look at all others.
@@ -39,6 +39,8 @@ _UPGRADES = {
     ),
 }
 """What makes the next schema of each older one."""
+_UNMARKED = (0, 0)
+"""A host's migrations, which `SQLAlchemyStore` has tables for, make tables of this version and no rows."""
 _PAUSE = 0.005
 """Seconds between two tries to switch to WAL."""
 
@@ -59,8 +61,11 @@ def prepare(connection: sqlite3.Connection) -> bool:
     with transaction(connection):
         found = _found(connection)
         if found is None:
-            _run(connection, _TABLES)
+            _run(connection, (*_TABLES, _MARK))
             return True
+        if found == _UNMARKED:
+            _run(connection, (_MARK,))
+            return False
         version, needs = found
         if needs > SCHEMA:
             raise UnsupportedRecord(
@@ -104,9 +109,8 @@ def _found(connection: sqlite3.Connection) -> tuple[int, int] | None:
         columns = {name for (name,) in cursor.execute("SELECT name FROM pragma_table_info('twofa_schema')")}
         if not columns:
             return None
-        # Schema 1 had no `needs`.
-        select = (
-            "SELECT version, needs FROM twofa_schema" if "needs" in columns else "SELECT version, 1 FROM twofa_schema"
-        )
-        version, needs = cursor.execute(select).fetchone()
-    return version, needs
+        if "needs" in columns:
+            row = cursor.execute("SELECT version, needs FROM twofa_schema").fetchone()
+        else:  # schema 1
+            row = cursor.execute("SELECT version, 1 FROM twofa_schema").fetchone()
+    return _UNMARKED if row is None else (row[0], row[1])
