@@ -13,7 +13,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from valkey_server import HOST
 
-from twofa.stores.redis import RedisStore
+from twofa.stores.redis import RedisStore, scripts
 from twofa.stores.redis.layout import DEFAULT_SHARDS, make_layout
 
 if TYPE_CHECKING:
@@ -53,7 +53,9 @@ def impatient(proxy: Proxy, retries: int) -> redis.Redis:
 
 @contextmanager
 def behind_a_proxy(server: ValkeyServer, prefix: str, retries: int) -> Iterator[tuple[Proxy, RedisStore]]:
-    """Open a store whose answers can get lost."""
+    """Open a store whose answers can get lost. The server knows the script of a swap, so that it is sent once."""
+    with redis.Redis.from_url(server.url) as direct:
+        direct.script_load(scripts.SWAP.text)
     with proxy_to((HOST, server.port)) as proxy, impatient(proxy, retries) as client:
         yield proxy, RedisStore(client, prefix=prefix)
 

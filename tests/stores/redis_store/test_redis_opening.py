@@ -17,7 +17,7 @@ from valkey_server import valkey_server
 from twofa import Change
 from twofa.errors import RecordDamaged, UnsupportedRecord
 from twofa.stores.redis import AsyncRedisStore, RedisStore
-from twofa.stores.redis.commands import FORMAT
+from twofa.stores.redis.opening import FORMAT
 from twofa.testing.racing import restless_threads
 from twofa.testing.samples import NOW, event, stored, version
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from twofa.stores.redis.commands import Command, is_a
+from twofa.stores.redis.exchange import Command, is_a
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from twofa.stores.redis.commands import Exchange
+    from twofa.stores.redis.exchange import Exchange
     from twofa.stores.redis.settings import Settings
 
 _OLDEST_VERSION = 7

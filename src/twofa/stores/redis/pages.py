@@ -1,4 +1,4 @@
-"""Pages of what all shards have: the outbox, and the list of users.
+"""What all shards have together: the outbox, and the list of users.
 
 Each shard keeps its own part in order. A page is put together as in a merge sort: ask every shard for its first few,
 and the shard that turns out to have more of the smallest ones for more.
@@ -12,15 +12,22 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from twofa.stores.protocol import OutboxEntry
 from twofa.stores.redis import scripts
-from twofa.stores.redis.commands import Word, ask_shards
+from twofa.stores.redis.exchange import Word, ask, ask_each
 from twofa.stores.redis.layout import Entry, begin_after, read_cursor, read_entries, write_cursor
 from twofa.stores.redis.scripts import Script
+from twofa.stores.trail import seconds_of
 
 if TYPE_CHECKING:
-    from twofa.stores.redis.commands import Exchange, Opened
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from twofa.stores.redis.exchange import Exchange
+    from twofa.stores.redis.opening import Opened
 
 T = TypeVar("T", bound=Any)
 
+_LOOKED_AT = 500
+"""How many events one script looks at when old ones are erased, so that it holds nobody up for more than about 2 ms."""
 _A_FEW = 8
 """How many each shard is asked for on top of its share of a page. Few shards have more than that above the average."""
 
@@ -58,10 +65,22 @@ def events_after(opened: Opened, cursor: str, limit: int) -> Exchange[tuple[Outb
         for shard in start
         if shard not in last or last[shard].position[0] < end
     }
-    late = yield from ask_shards(opened, scripts.CLOSE_PAGE, [end], open_)
+    late = yield from _ask_shards(opened, scripts.CLOSE_PAGE, [end], open_)
     entries += [entry for shard, members in late.items() for entry in read_entries(members, shard)]
     entries.sort()
     return tuple(OutboxEntry(write_cursor(entry.position), entry.event) for entry in entries[:limit])
+
+
+def prune_events(opened: Opened, before: datetime) -> Exchange[int]:
+    """Erase old events, a few hundred at a time."""
+    seconds, erased = seconds_of(before), 0
+    for key in opened.layout.keys:
+        start: Word = "[e"
+        while start:
+            last, count = yield from ask(scripts.PRUNE, key, opened.identity, start, _LOOKED_AT, seconds)
+            start = b"(" + last if last else ""
+            erased += count
+    return erased
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +109,7 @@ def _first(
     asked = start
     unfinished: set[int] = set()
     while True:
-        answers = yield from ask_shards(opened, reading.script, [quota], asked)
+        answers = yield from _ask_shards(opened, reading.script, [quota], asked)
         for shard, answer in answers.items():
             unfinished.discard(shard)
             some = reading.read(answer, shard)
@@ -109,3 +128,23 @@ def _first(
         if not asked:
             return items, last
         quota *= 2
+
+
+def _ask_shards(
+    opened: Opened, script: Script, arguments: Sequence[Word], each: Mapping[int, Word]
+) -> Exchange[dict[int, Any]]:
+    """Run a script on some shards, with an argument of its own for each; return what it says of each shard."""
+    groups = [group for group in (tuple(n for n in group if n in each) for group in opened.groups) if group]
+    calls = [
+        (
+            [opened.layout.keys[shard] for shard in group],
+            [opened.identity, *arguments, *(each[shard] for shard in group)],
+        )
+        for group in groups
+    ]
+    answers = yield from ask_each(script, calls)
+    return {
+        shard: said
+        for group, answer in zip(groups, answers, strict=True)
+        for shard, said in zip(group, answer, strict=True)
+    }

@@ -1,4 +1,4 @@
-"""`RedisStore` and `AsyncRedisStore`: they send the commands of `commands` and `pages`, and do nothing else."""
+"""`RedisStore` and `AsyncRedisStore`: they send what `opening`, `records` and `pages` want sent, and nothing else."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from typing_extensions import override
 
 from twofa.stores.protocol import AsyncStore, Store
-from twofa.stores.redis import commands, pages
+from twofa.stores.redis import opening, pages, records
 from twofa.stores.redis.clients import check_client, check_servers
 from twofa.stores.redis.layout import DEFAULT_SHARDS
 from twofa.stores.redis.settings import check_settings
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from twofa.events import Event
     from twofa.stores.protocol import Change, OutboxEntry, Stored
     from twofa.stores.redis.clients import AsyncClient, Client
-    from twofa.stores.redis.commands import Command, Exchange, Opened, Replies
+    from twofa.stores.redis.exchange import Command, Exchange, Replies
+    from twofa.stores.redis.opening import Opened
 
 T = TypeVar("T")
 
@@ -70,19 +71,19 @@ class RedisStore(Store):
         )
         nodes: list[Any] = getattr(client, "get_primaries", lambda: [None])()
         self._carry_out(check_servers(nodes, settings))
-        self._opened = self._carry_out(commands.open_store(settings))
+        self._opened = self._carry_out(opening.open_store(settings))
 
     @override
     def load(self, user_id: str) -> Stored | None:
-        return self._carry_out(commands.load(self._opened, user_id))
+        return self._carry_out(records.load(self._opened, user_id))
 
     @override
     def swap(self, user_id: str, change: Change) -> bool:
-        return self._carry_out(commands.swap(self._opened, user_id, change))
+        return self._carry_out(records.swap(self._opened, user_id, change))
 
     def events(self, user_id: str) -> tuple[Event, ...]:
         """Return the user's events, oldest first."""
-        return self._carry_out(commands.events(self._opened, user_id))
+        return self._carry_out(records.events(self._opened, user_id))
 
     def events_after(self, cursor: str = "", limit: int = 100) -> tuple[OutboxEntry, ...]:
         """Return up to `limit` events of all users that stand after `cursor`, in the order of their swaps.
@@ -97,14 +98,14 @@ class RedisStore(Store):
 
         Looks at every event there is, a few hundred at a time. Raises `ValueError` for a datetime without a time zone.
         """
-        return self._carry_out(commands.prune_events(self._opened, before))
+        return self._carry_out(pages.prune_events(self._opened, before))
 
     def user_ids(self, after: str = "", limit: int = 100) -> tuple[str, ...]:
         """Return up to `limit` user ids greater than `after`, in the order of their bytes."""
         return self._carry_out(pages.user_ids(self._opened, after, limit))
 
     def _carry_out(self, exchange: Exchange[T]) -> T:
-        """Send what a function of `commands` or `pages` wants sent, until it returns."""
+        """Send what an exchange wants sent, and resume it with the replies, until it returns."""
         try:
             wanted = next(exchange)
             while True:
@@ -191,15 +192,15 @@ class AsyncRedisStore(AsyncStore):
 
     @override
     async def load(self, user_id: str) -> Stored | None:
-        return await self._carry_out(commands.load(await self._open(), user_id))
+        return await self._carry_out(records.load(await self._open(), user_id))
 
     @override
     async def swap(self, user_id: str, change: Change) -> bool:
-        return await self._carry_out(commands.swap(await self._open(), user_id, change))
+        return await self._carry_out(records.swap(await self._open(), user_id, change))
 
     async def events(self, user_id: str) -> tuple[Event, ...]:
         """As `RedisStore.events`."""
-        return await self._carry_out(commands.events(await self._open(), user_id))
+        return await self._carry_out(records.events(await self._open(), user_id))
 
     async def events_after(self, cursor: str = "", limit: int = 100) -> tuple[OutboxEntry, ...]:
         """As `RedisStore.events_after`."""
@@ -207,7 +208,7 @@ class AsyncRedisStore(AsyncStore):
 
     async def prune_events(self, before: datetime) -> int:
         """As `RedisStore.prune_events`."""
-        return await self._carry_out(commands.prune_events(await self._open(), before))
+        return await self._carry_out(pages.prune_events(await self._open(), before))
 
     async def user_ids(self, after: str = "", limit: int = 100) -> tuple[str, ...]:
         """As `RedisStore.user_ids`."""
@@ -220,11 +221,11 @@ class AsyncRedisStore(AsyncStore):
                 await self._client.initialize()
                 nodes = self._client.get_primaries()
             await self._carry_out(check_servers(nodes, self._settings))
-            self._opened = await self._carry_out(commands.open_store(self._settings))
+            self._opened = await self._carry_out(opening.open_store(self._settings))
         return self._opened
 
     async def _carry_out(self, exchange: Exchange[T]) -> T:
-        """Send what a function of `commands` or `pages` wants sent, until it returns."""
+        """Send what an exchange wants sent, and resume it with the replies, until it returns."""
         try:
             wanted = next(exchange)
             while True:
