@@ -351,10 +351,13 @@ class AsyncTwoFactor:
             if overtaken and not step.confirms and not conflicts.joined and conflicts.join():
                 await conflicts.wait()
                 continue  # the record has changed meanwhile
-            if step.decision.job is not None and not slow_work.joined and slow_work.join():
-                if not await slow_work.wait():
-                    raise StoreContention
-                continue
+            if step.decision.job is not None and not slow_work.joined:
+                # Out of the one queue before waiting in the other: two calls must not wait for each other.
+                conflicts.leave()
+                if slow_work.join():
+                    if not await slow_work.wait():
+                        raise StoreContention
+                    continue
             if step.change is not None:
                 try:
                     outcome = await self._store.swap(attempt.user_id, step.change)

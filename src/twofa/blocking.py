@@ -468,10 +468,13 @@ class TwoFactor:
             if overtaken and not step.confirms and not conflicts.joined and conflicts.join():
                 conflicts.wait()
                 continue  # the record has changed meanwhile
-            if step.decision.job is not None and not slow_work.joined and slow_work.join():
-                if not slow_work.wait():
-                    raise StoreContention
-                continue
+            if step.decision.job is not None and not slow_work.joined:
+                # Out of the one queue before waiting in the other: two calls must not wait for each other.
+                conflicts.leave()
+                if slow_work.join():
+                    if not slow_work.wait():
+                        raise StoreContention
+                    continue
             if step.change is not None:
                 try:
                     outcome = self._store.swap(attempt.user_id, step.change)

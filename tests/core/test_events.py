@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 from pages import ROOT
-from support import ACCOUNT, FAST, KEY, USER, World
+from support import ACCOUNT, FAST, KEY, USER, InAKnownBrowser, World
 
 from twofa import (
     AsyncTwoFactor,
@@ -39,7 +39,7 @@ from twofa.stores import MemoryStore, ThreadedStore
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from twofa import Setup, TwoFactor
+    from twofa import Setup
     from twofa.proofs import Proof
 
 NOON = datetime(2027, 1, 15, 12, tzinfo=UTC)
@@ -307,18 +307,6 @@ def test_a_coroutine_function_may_listen() -> None:
 
 
 # --- which events each call leaves ---------------------------------------------------------------------------------
-
-
-class InAKnownBrowser:
-    """A face whose every attempt comes from a browser that the owner has used before."""
-
-    def __init__(self, face: TwoFactor, browser: str) -> None:
-        self._face, self._browser = face, browser
-
-    def __getattr__(self, name: str) -> Any:
-        method = getattr(self._face, name)
-        takes_codes = {"verify", "redeem_recovery_code", "reset_recovery_codes", "reset_authenticator", "disable"}
-        return partial(method, browser=self._browser) if name in takes_codes else method
 
 
 class Scene:

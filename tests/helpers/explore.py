@@ -20,7 +20,7 @@ from support import USER
 from twofa import AsyncTwoFactor, KeyRing
 from twofa import _entropy as entropy
 from twofa._engine import attempt as run
-from twofa._engine import hashing
+from twofa._engine.hashing import Job
 from twofa._record.recovery import NewCodes
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import pytest
 
     from twofa import Change, Event, Policy, Stored
-    from twofa._engine.attempt import Turn
+    from twofa._engine.attempt import Step
     from twofa._record.state import State
 
 LOAD_FAILS = "the load raises"
@@ -70,9 +70,9 @@ def settled(patch: pytest.MonkeyPatch) -> Chance:
     patch.setattr(logging.getLogger("twofa"), "disabled", True)
     patch.setattr(KeyRing, "for_user", lru_cache(1000)(KeyRing.for_user))
     patch.setattr(run, "open_record", lru_cache(None)(run.open_record))
-    patch.setattr(hashing, "run", lru_cache(None)(hashing.run))
+    patch.setattr(Job, "run", _once(Job.run))
     patch.setattr(NewCodes, "draw", _drawn_again(NewCodes.draw, chance))
-    patch.setattr(run.Run, "next", _remembered(run.Run.next, chance))
+    patch.setattr(run.Attempt, "next", _remembered(run.Attempt.next, chance))
     return chance
 
 
@@ -90,17 +90,31 @@ def _drawn_again(draw: Callable[[Policy], NewCodes], chance: Chance) -> Callable
     return drawn
 
 
-def _remembered(following: Callable[..., Turn[Any]], chance: Chance) -> Callable[..., Turn[Any]]:
-    """Return `Run.next` with a memory: a call that is led again to where it was before decides the same again."""
-    known: dict[tuple[object, ...], tuple[Turn[Any], Turn[Any] | None, int]] = {}
+def _once(work: Callable[[Job], Any]) -> Callable[[Job], Any]:
+    """Return `Job.run` with a memory: the same job comes to the same result, which is one object."""
+    known: dict[int, tuple[Job, Any]] = {}
 
-    def remembered(self: Any, stored: Stored | None) -> Turn[Any]:
-        key = (chance.whose, chance.drawn, stored, self._offered, self._done)
+    def done(job: Job) -> Any:
+        if id(job) not in known:
+            known[id(job)] = job, work(job)
+        return known[id(job)][1]
+
+    return done
+
+
+def _remembered(following: Callable[..., Step[Any]], chance: Chance) -> Callable[..., Step[Any]]:
+    """Return `Attempt.next` with a memory: a call that is led again to where it was before decides the same again."""
+    known: dict[tuple[object, ...], tuple[Step[Any], Step[Any] | None, bool, int]] = {}
+
+    def remembered(self: Any, stored: Stored | None) -> Step[Any]:
+        # By identity: steps and the results of slow work are kept here and in `_once`, so none is taken for another.
+        where = (chance.whose, chance.drawn, self.operation.name)
+        key = (*where, stored, id(self._offered), self._seen, id(self._done))
         if key not in known:
-            turn = following(self, stored)
-            known[key] = turn, self._offered, chance.drawn
-        turn, self._offered, chance.drawn = known[key]
-        return turn
+            step = following(self, stored)
+            known[key] = step, self._offered, self._seen, chance.drawn
+        step, self._offered, self._seen, chance.drawn = known[key]
+        return step
 
     return remembered
 

@@ -265,6 +265,8 @@ def meaning(outcome: Any, stored: Stored | None, clock: Clock, policy: Policy = 
     if isinstance(outcome, Setup):
         again = attempt(lambda: face.resume_setup(USER, account_name=ACCOUNT, handle=outcome.handle))
         return "Setup", isinstance(again, Setup) and again.manual_key == outcome.manual_key
+    if isinstance(outcome, str):
+        return "generation", outcome == state.generation
     return (repr(outcome),)
 
 

@@ -26,9 +26,15 @@ if TYPE_CHECKING:
     from explore import Exploration, Ground, Moment, Node
 
     from twofa._record.state import State
+    from twofa._record.throttle import Failures
 
 UNKNOWN = (Gone, OutcomeUnknown)
 """What a call may raise when the store failed it: it grants nothing, and says that it does not know."""
+
+FAILURES = {"outcome_unknown", "store_failed"}
+"""What such a call tells."""
+WARNINGS = {"attack_suspected", "recovery_codes_blocked"}
+"""What it may have told before, of the attempt that it counted."""
 
 ACCEPTANCE = {"code_accepted", "recovery_code_used", "authenticator_confirmed"}
 GUESSES = {"verify wrong": "totp", "redeem wrong": "recovery", "confirm wrong": "setup"}
@@ -62,8 +68,16 @@ class Calls(NamedTuple):
 class Judge:
     """Holds explorations on one ground against the promises."""
 
-    def __init__(self, ground: Ground, shows: Mapping[str, str], works: Mapping[str, Callable[[State], bool]]) -> None:
+    def __init__(
+        self,
+        ground: Ground,
+        shows: Mapping[str, str],
+        works: Mapping[str, Callable[[State], bool]],
+        *,
+        in_a_known_browser: bool = False,
+    ) -> None:
         """`shows` says what a call shows as its code or proof, by name; `works` whether that would serve in a state."""
+        self.in_a_known_browser = in_a_known_browser
         self.ground, self._shows, self._works = ground, shows, works
         self.start = ground.state(ground.start)
         self.between = 0
@@ -105,9 +119,9 @@ class Judge:
         if not self.start.protected and without(names, ("confirm",)) and protected != {False}:
             yield "P5: what is pending protects the account"
         device = self.start.authenticator
-        if device and device.failures.in_a_row + len(names) < BLOCK and without(names, REPLACING):
-            kept = {state.authenticator and state.authenticator.key for state in states}
-            if kept != {device.key}:
+        if device and device.failures.consecutive + len(names) < BLOCK and without(names, REPLACING):
+            kept = {state.authenticator and state.authenticator.totp for state in states}
+            if kept != {device.totp}:
                 yield "P6: the authenticator was gone in between"
 
     def _in_the_end(self, end: Moment, calls: Calls) -> list[str]:
@@ -154,8 +168,9 @@ class Judge:
             isinstance(outcome, (TwoFactorError, Gone)) or not isinstance(outcome, BaseException)
         ):
             found.append("P3: an error that is none of ours")
-        if unknown and (failed is None or node.told):
-            found.append("P3: a failure of the store that was not this call's, or that events were told of")
+        *before, last = [str(event.kind) for event in node.told] or [""]
+        if unknown and (failed is None or last not in FAILURES or not WARNINGS.issuperset(before)):
+            found.append("P3: a failure of the store that was not this call's, or that was told as something else")
         # Where nothing is left, it is as `forget` asked, whoever did it.
         if failed in {LOAD_FAILS, SWAP_FAILS} and not unknown and name != "forget":
             found.append("P3: a failure of the store reads as an answer")
@@ -183,11 +198,14 @@ class Judge:
         codes = name.startswith(("new codes", *OFF)) or name == "confirm"
         devices, sets = (old.authenticator, new.authenticator), (old.recovery, new.recovery)
         found = []
-        if app and all(devices) and len({device.key for device in devices if device}) == 1:
+        if app and all(devices) and len({device.totp for device in devices if device}) == 1:
             found.append("P7: the old app is alive")
         if codes and all(sets) and len({held.hashes for held in sets if held}) == 1:
             found.append("P7: the old recovery codes are alive")
-        if (app or codes) and (old.generation == new.generation or (old.token and old.token == new.token)):
+        sessions = app or codes or name in {"password changed", "sessions ended"}
+        if sessions and (
+            old.generation == new.generation or (old.verification and old.verification == new.verification)
+        ):
             found.append("P7: old sessions are alive, or an old verification")
         return found
 
@@ -215,7 +233,8 @@ class Judge:
 
     def worth(self, node: Node, record: int) -> int:
         """Return what a call got is worth in the record that is left, and what it told, as a number."""
-        worth = *worth_of(node.outcome, self.ground.state(record)), *(str(event.kind) for event in node.told)
+        told = [str(event.kind) for event in node.told if event.kind not in WARNINGS]
+        worth = *worth_of(node.outcome, self.ground.state(record)), *told
         return self._numbers.setdefault(worth, len(self._numbers) + 1)
 
     def left(self, record: int) -> int:
@@ -255,9 +274,18 @@ class Orders:
             between = self._by_turns(unknown)
         self._judge.between += 1
         found = [] if summary in between else ["P4: as in no order"]
-        if self._judge.answers(nodes) > self._most:
+        if self._judge.answers(nodes) > self._most and not self._changes_lanes(nodes):
             found.append("P2: more answers than in any order")
         return found
+
+    def _changes_lanes(self, nodes: Sequence[Node]) -> bool:
+        """Whether one call made the others' browser a stranger's, so that in order they are refused unheard.
+
+        At the same time each may have been counted while the browser was still known: no answer without a count.
+        """
+        lanes = {self._ground.state(self._ground.start).generation}
+        lanes |= {getattr(node.outcome, "generation", None) for node in nodes} - {None}
+        return self._judge.in_a_known_browser and len(lanes) > 1
 
     def _in_turn(self, order: Iterable[int], counted: int | None = None) -> tuple[int, tuple[Node, ...]]:
         """Carry out calls one after the other, one of them perhaps only to its first write; return what is left."""
@@ -317,8 +345,13 @@ def _counts(state: State, factor: str) -> Counts | None:
     if factor == "setup":
         return Counts(pending.handle, pending.wrong_codes, 0) if pending else None
     if factor == "totp":
-        return Counts(device.key, len(device.failures.recent), device.failures.in_a_row) if device else None
-    return Counts(held.hashes, len(held.failures.recent), held.failures.in_a_row) if held and held.hashes else None
+        return _counts_of(device.totp, device.failures) if device else None
+    return _counts_of(held.hashes, held.failures) if held and held.hashes else None
+
+
+def _counts_of(guessed_at: object, failures: Failures) -> Counts:
+    lanes = failures.known, failures.strangers
+    return Counts(guessed_at, sum(len(lane.recent) for lane in lanes), max(lane.in_a_row for lane in lanes))
 
 
 def worth_of(outcome: Any, state: State) -> tuple[Any, ...]:
@@ -326,17 +359,19 @@ def worth_of(outcome: Any, state: State) -> tuple[Any, ...]:
     if isinstance(outcome, Exception):
         return type(outcome).__name__, getattr(outcome, "retry_at", None)
     if isinstance(outcome, Verification):
-        live = state.token is not None and outcome.token == state.token[0]
+        live = state.verification is not None and outcome.token == state.verification.token
         same = outcome.generation == state.generation
         return outcome.method, outcome.recovery_codes_remaining, outcome.step_offset, live, same
     if isinstance(outcome, RecoveryCodes):
         return "codes", len(outcome), _is_code(outcome[-1], state), outcome.generation == state.generation
     if isinstance(outcome, Setup):
-        key = state.pending.key if state.pending and state.pending.handle == outcome.handle else None
-        live = key is not None and key.totp().base32 == outcome.manual_key.replace(" ", "")
+        totp = state.pending.totp if state.pending and state.pending.handle == outcome.handle else None
+        live = totp is not None and totp.calculator().base32 == outcome.manual_key.replace(" ", "")
         return "setup", live, outcome.generation == state.generation
     if isinstance(outcome, Status):
         return "status", *(getattr(outcome, name) for name in outcome.__slots__ if name != "generation")
+    if isinstance(outcome, str):
+        return "generation", outcome == state.generation
     return (outcome,)
 
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import inspect
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import pyotp
@@ -80,6 +81,18 @@ class Awaited:
             return asyncio.run(method(*args, **named))
 
         return call
+
+
+class InAKnownBrowser:
+    """A face whose every attempt comes from a browser that the owner has used before."""
+
+    def __init__(self, face: Any, browser: str) -> None:
+        self._face, self._browser = face, browser
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._face, name)
+        takes_a_browser = "browser" in inspect.signature(getattr(TwoFactor, name)).parameters
+        return partial(method, browser=self._browser) if takes_a_browser else method
 
 
 class World:

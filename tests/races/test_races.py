@@ -6,6 +6,7 @@ each round. What depends on the order of two calls alone is tried in every order
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -32,7 +33,7 @@ from support import KEY, USER, World
 from twofa import TOTP, Change, KeyRing, Policy, RecoveryCodes, Verification, errors
 from twofa._engine.attempt import close_record, open_record
 from twofa._record.recovery import Scheme
-from twofa._record.state import Key
+from twofa._record.state import EnrolledTOTP
 from twofa.errors import InvalidCode, Throttled
 from twofa.stores import MemoryStore, SQLiteStore
 from twofa.testing.racing import restless_threads
@@ -248,12 +249,13 @@ def replace(world: World, factor: str) -> bool:
     assert device is not None
     assert held is not None
     if factor == "totp":  # HMAC fills a key up with zeros (RFC 2104 §2)
-        totp = device.key.totp()
-        key = Key.of(TOTP(totp.secret + b"\0", algorithm=totp.algorithm, digits=totp.digits, period=totp.period))
-        state = state.changed(authenticator=device.changed(key=key))
+        totp = device.totp.calculator()
+        longer = TOTP(totp.secret + b"\0", algorithm=totp.algorithm, digits=totp.digits, period=totp.period)
+        state = dataclasses.replace(state, authenticator=dataclasses.replace(device, totp=EnrolledTOTP.of(longer)))
     else:
         first, others = held.hashes[:64], held.hashes[64:]
-        state = state.changed(recovery=held.changed(hashes=first + "A" * len(others)))
+        held = dataclasses.replace(held, hashes=first + "A" * len(others))
+        state = dataclasses.replace(state, recovery=held)
     return world.store.swap(USER, Change(before.version, close_record(seal, state, versions)))
 
 

@@ -63,6 +63,8 @@ class Attempt(Generic[T]):
         self._seal = seal
         self._done: Done | None = None
         self._offered: Step[T] | None = None
+        self._seen = False
+        """Whether a record has shown that `_offered` was written."""
         self.events: list[Event] = []
         """What has happened by this call so far, to be told at its end."""
 
@@ -82,17 +84,19 @@ class Attempt(Generic[T]):
 
     def resume(self, done: Done) -> None:
         """Go on after slow work: the swap before it is known to have happened, and the call decides again."""
-        self._done, self._offered = done, None
+        self._done, self._offered, self._seen = done, None, False
 
     def _next(self, stored: Stored | None) -> Step[T]:
         record = open_record(self._seal, stored)
-        if self._offered is not None and _has_happened(self._offered, record):
+        if self._offered is not None and (self._seen or _has_happened(self._offered, record)):
+            # Seen once is enough: others may have written over it since, or even erased it.
+            self._seen = True
             again = close_record(self._seal, record.state, record.versions) if stored else None
             change = Change(stored.version if stored else None, again)
             return Step(decision=self._offered.decision, change=change, confirms=True)
         decision = self.operation.decide(record, self._done)
         step = Step(decision=decision, change=self._change(stored, record, decision))
-        self._offered = step if step.change is not None else None
+        self._offered, self._seen = (step if step.change is not None else None), False
         return step
 
     def _change(self, stored: Stored | None, record: Record, decision: Decision[T]) -> Change | None:

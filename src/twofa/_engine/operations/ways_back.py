@@ -26,7 +26,7 @@ def without_a_way_back(call: Call, state: State, proof: Proof | None) -> TwoFact
     """
     if isinstance(proof, Vouched):
         return None
-    left = _usable(call, state) - isinstance(proof, ByRecoveryCode)
+    left = _left(call, state, proof)
     if left < 1:
         return RecoveryCodesExhausted()
     held = state.recovery is not None and state.recovery.acknowledged
@@ -43,13 +43,18 @@ def codes_that_could_be_lost(call: Call, state: State, proof: Proof | None) -> T
     """
     if state.name != "reenrol" or isinstance(proof, Vouched) or state.recovery is None:
         return None
-    others = _usable(call, state) - isinstance(proof, ByRecoveryCode)
+    others = _left(call, state, proof)
     known = state.recovery.acknowledged or isinstance(proof, ByRecoveryCode)
     return ReenrolmentRequired() if others >= 1 and known else None
 
 
-def _usable(call: Call, state: State) -> int:
+def _left(call: Call, state: State, proof: Proof | None) -> int:
+    """Return how many recovery codes would work after the proof."""
     held = state.recovery
-    if held is None or held.failures.under(call.policy.throttle).blocked(call.policy.throttle):
+    if held is None:
         return 0
-    return held.remaining
+    if isinstance(proof, ByRecoveryCode):
+        # Whether the set is blocked is for the judge to say: the last attempt before the block is this one, counted.
+        return held.remaining - 1
+    blocked = held.failures.under(call.policy.throttle).blocked(call.policy.throttle)
+    return 0 if blocked else held.remaining
