@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from twofa.session.asynchronous import AsyncBearer, AsyncSession
     from twofa.session.slot import HostSession, Rotation
     from twofa.session.standing import HostUser
-    from twofa.stores.protocol import AsyncStore
+    from twofa.stores.protocol import AsyncStore, Change
 
 __all__ = ["AsyncTwoFactor"]
 
@@ -359,10 +359,9 @@ class AsyncTwoFactor:
                         raise StoreContention
                     continue
             if step.change is not None:
-                try:
-                    outcome = await self._store.swap(attempt.user_id, step.change)
-                except Exception as problem:  # whatever a driver raises when it cannot tell what became of a commit
-                    lost, lost_replies = problem, lost_replies + 1
+                outcome = await self._swap(attempt.user_id, step.change)
+                if isinstance(outcome, Exception):
+                    lost, lost_replies = outcome, lost_replies + 1
                     if lost_replies == LOST_REPLIES:
                         raise OutcomeUnknown from lost
                     continue
@@ -376,6 +375,12 @@ class AsyncTwoFactor:
             conflicts.leave()
             attempt.resume(await self._run(step.decision.job))
         raise StoreContention
+
+    async def _swap(self, user_id: str, change: Change) -> object:
+        try:
+            return await self._store.swap(user_id, change)
+        except Exception as problem:  # whatever a driver raises when it cannot tell what became of a commit
+            return problem
 
     async def _run(self, job: Job) -> Done:
         if self._run_blocking is not None:

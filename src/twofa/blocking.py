@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from twofa.session.blocking import Bearer, Session
     from twofa.session.slot import HostSession, Rotation
     from twofa.session.standing import HostUser
-    from twofa.stores.protocol import Store
+    from twofa.stores.protocol import Change, Store
 
 __all__ = ["TwoFactor"]
 
@@ -476,10 +476,9 @@ class TwoFactor:
                         raise StoreContention
                     continue
             if step.change is not None:
-                try:
-                    outcome = self._store.swap(attempt.user_id, step.change)
-                except Exception as problem:  # whatever a driver raises when it cannot tell what became of a commit
-                    lost, lost_replies = problem, lost_replies + 1
+                outcome = self._swap(attempt.user_id, step.change)
+                if isinstance(outcome, Exception):
+                    lost, lost_replies = outcome, lost_replies + 1
                     if lost_replies == LOST_REPLIES:
                         raise OutcomeUnknown from lost
                     continue
@@ -493,6 +492,12 @@ class TwoFactor:
             conflicts.leave()
             attempt.resume(step.decision.job.run())
         raise StoreContention
+
+    def _swap(self, user_id: str, change: Change) -> object:
+        try:
+            return self._store.swap(user_id, change)
+        except Exception as problem:  # whatever a driver raises when it cannot tell what became of a commit
+            return problem
 
     def _tell(self, events: Iterable[Event]) -> None:
         for event in events:

@@ -28,8 +28,11 @@ class Jobs:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._lock, self._run = threading.Lock(), Job.run
         self.checks = self.sets = self.at_once = self.most_at_once = 0
-        counted = self.counted
-        monkeypatch.setattr(Job, "run", lambda job, *_none: counted(job, *_none))
+
+        def run(job: Job) -> Any:
+            return self.counted(job)
+
+        monkeypatch.setattr(Job, "run", run)
 
     def counted(self, job: Job) -> Any:
         with self._lock:

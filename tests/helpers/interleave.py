@@ -117,11 +117,15 @@ _threads = ThreadPoolExecutor(2, thread_name_prefix="stepped")
 def drive_blocking(
     store: MemoryStore, calls: Sequence[Callable[[Any], Any]], choose: Callable[[int], int], **options: Any
 ) -> list[Any]:
-    """Carry out calls on a blocking face, step by step as chosen; return what each gave or raised."""
+    """Carry out calls on blocking faces, step by step as chosen; return what each gave or raised.
+
+    Each call has a face of its own, as in a process of its own: on one face they would queue, and not every order of
+    their steps could happen.
+    """
     stepped = _SteppedStore(store, len(calls))
-    face = TwoFactor(stepped, **options)
+    faces = [TwoFactor(stepped, **options) for _ in calls]
     futures = [
-        _threads.submit(stepped.perform, number, lambda call=call: attempt(lambda: call(face)))
+        _threads.submit(stepped.perform, number, lambda call=call, face=faces[number]: attempt(lambda: call(face)))
         for number, call in enumerate(calls)
     ]
     for _ in calls:

@@ -91,6 +91,7 @@ def judge_round(method: str, outcomes: Sequence[Any], events: Sequence[Event], *
         expected = {"code_accepted": 1, "code_reused": 0 if stored_only else reused}
     else:
         expected = {"recovery_code_used": 1, "code_reused": reused, "throttled": 0 if stored_only else throttled}
+        expected["attempt_counted"] = 1 + reused if stored_only else 0
     assert +Counter(expected) == Counter(told(events))
 
 
@@ -214,7 +215,9 @@ def judge_guesses(world: World, outcomes: Sequence[Any], operation: str, factor:
     state = state_of(world.record())
     held = state.authenticator if factor == "totp" else state.recovery
     assert held is not None
-    assert (5, (world.clock.now,) * 5) == (held.failures.in_a_row, held.failures.recent)
+    counted = held.failures.strangers
+    assert (5, 5) == (counted.in_a_row, len(counted.recent))
+    assert world.clock.now == counted.last == counted.recent[0]
 
 
 def guess_in_parallel(store: Store, operation: str, factor: str, monkeypatch: pytest.MonkeyPatch) -> None:
