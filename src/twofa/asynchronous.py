@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from twofa.session.asynchronous import AsyncBearer, AsyncSession
     from twofa.session.slot import HostSession, Rotation
     from twofa.session.standing import HostUser
-    from twofa.stores.protocol import AsyncStore, Change
+    from twofa.stores.protocol import AsyncStore, Change, Stored
 
 __all__ = ["AsyncTwoFactor"]
 
@@ -339,13 +339,7 @@ class AsyncTwoFactor:
         lost_replies = 0
         overtaken = self._conflicts.is_busy(attempt.user_id)
         for _ in range(ROUNDS):
-            try:
-                stored = await self._store.load(attempt.user_id)
-            except Exception as problem:
-                if lost is None:
-                    raise
-                raise OutcomeUnknown from problem
-            step = attempt.next(stored)
+            step = attempt.next(await self._load(attempt.user_id, lost))
             if lost is not None and not step.confirms:
                 raise OutcomeUnknown from lost
             if overtaken and not step.confirms and not conflicts.joined and conflicts.join():
@@ -375,6 +369,14 @@ class AsyncTwoFactor:
             conflicts.leave()
             attempt.resume(await self._run(step.decision.job))
         raise StoreContention
+
+    async def _load(self, user_id: str, lost: Exception | None) -> Stored | None:
+        try:
+            return await self._store.load(user_id)
+        except Exception as problem:
+            if lost is None:
+                raise
+            raise OutcomeUnknown from problem  # what became of the swap before cannot be told now
 
     async def _swap(self, user_id: str, change: Change) -> object:
         try:

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from twofa.session.blocking import Bearer, Session
     from twofa.session.slot import HostSession, Rotation
     from twofa.session.standing import HostUser
-    from twofa.stores.protocol import Change, Store
+    from twofa.stores.protocol import Change, Store, Stored
 
 __all__ = ["TwoFactor"]
 
@@ -456,13 +456,7 @@ class TwoFactor:
         lost_replies = 0
         overtaken = self._conflicts.is_busy(attempt.user_id)
         for _ in range(ROUNDS):
-            try:
-                stored = self._store.load(attempt.user_id)
-            except Exception as problem:
-                if lost is None:
-                    raise
-                raise OutcomeUnknown from problem
-            step = attempt.next(stored)
+            step = attempt.next(self._load(attempt.user_id, lost))
             if lost is not None and not step.confirms:
                 raise OutcomeUnknown from lost
             if overtaken and not step.confirms and not conflicts.joined and conflicts.join():
@@ -492,6 +486,14 @@ class TwoFactor:
             conflicts.leave()
             attempt.resume(step.decision.job.run())
         raise StoreContention
+
+    def _load(self, user_id: str, lost: Exception | None) -> Stored | None:
+        try:
+            return self._store.load(user_id)
+        except Exception as problem:
+            if lost is None:
+                raise
+            raise OutcomeUnknown from problem  # what became of the swap before cannot be told now
 
     def _swap(self, user_id: str, change: Change) -> object:
         try:

@@ -466,8 +466,9 @@ PLANTED: dict[str, tuple[Any, ...]] = {
         planted(
             aio.AsyncTwoFactor,
             "_last_step",
-            "stored = await self._store.load(attempt.user_id)",
-            "stored = attempt.__dict__.get('old') or await self._store.load(attempt.user_id); attempt.old = stored",
+            "step = attempt.next(await self._load(attempt.user_id, lost))",
+            "attempt.old = attempt.__dict__.get('old') or await self._load(attempt.user_id, lost)\n"
+            "        step = attempt.next(attempt.old)",
         ),
     ),
     "what was decided first is written over what is there now": (
