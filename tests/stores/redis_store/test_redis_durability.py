@@ -27,7 +27,7 @@ from twofa.testing.samples import NOW, event, numbers, stored, version
 if TYPE_CHECKING:
     from valkey_server import ValkeyServer
 
-pytestmark = pytest.mark.xdist_group("redis")
+pytestmark = pytest.mark.xdist_group("redis failover")
 
 
 @pytest.mark.parametrize("acknowledged", [1, 40])
