@@ -1,0 +1,124 @@
+"""The application of `docs/add-to-flask.md`, as a reader builds it, does what the page says and lets nobody past."""
+
+from __future__ import annotations
+
+import html
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+pytest.importorskip("flask", reason="Flask is not installed")
+
+from pages import ROOT, run_page
+from support import Phone
+
+from twofa.testing import Clock
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+EMAIL, PASSWORD = "alice@example.com", "correct horse battery staple"
+
+
+class Reader:
+    """The application, and a browser in front of it."""
+
+    def __init__(self, names: dict[str, Any]) -> None:
+        self.app = names["app"]
+        self.two_factor = names["two_factor"]
+        self.clock = Clock()
+        self.two_factor._settings._clock = self.clock
+        self.browser = self.app.test_client()
+        self.seen = ""
+
+    def get(self, path: str) -> Any:
+        return self._seen(self.browser.get(path, base_url="https://localhost"))
+
+    def post(self, path: str, **form: str) -> Any:
+        return self._seen(self.browser.post(path, base_url="https://localhost", data=form))
+
+    def _seen(self, answer: Any) -> Any:
+        self.seen = answer.text
+        return answer
+
+    def password(self) -> Any:
+        return self.post("/sign-in", email=EMAIL, password=PASSWORD)
+
+    def enrol(self) -> tuple[Phone, list[str]]:
+        self.password()
+        self.post("/two-factor/add")
+        return self.confirm()
+
+    def confirm(self) -> tuple[Phone, list[str]]:
+        self.get("/two-factor/set-up")
+        key = re.search(r"<p>([A-Z2-7 ]+)</p>", self.seen)
+        assert key
+        phone = Phone(f"otpauth://totp/E?secret={html.unescape(key[1]).replace(' ', '')}", self.clock)
+        codes = self.post("/two-factor/set-up", code=phone.code()).text
+        self.clock.advance(30)
+        return phone, re.findall(r"[0-9A-Z]{4}(?:-[0-9A-Z]{4}){3}", codes)
+
+
+@pytest.fixture
+def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Reader:
+    return Reader(run_page(ROOT / "docs" / "add-to-flask.md", tmp_path, monkeypatch))
+
+
+def test_the_whole_way(reader: Reader) -> None:
+    """Enrol, sign in with either kind of code, change everything, trust the browser, turn it off."""
+    phone, codes = reader.enrol()
+    assert 10 == len(codes)
+    assert "Have you saved" in reader.get("/").text
+    reader.post("/two-factor/codes-saved")
+    assert "Have you saved" not in reader.get("/").text
+
+    reader.post("/sign-out")
+    assert "/code" == reader.password().location
+    assert 422 == reader.post("/code", code=phone.wrong_code()).status_code
+    assert "/" == reader.post("/code", code=codes[0]).location
+    assert 200 == reader.post("/two-factor/reset-codes").status_code
+    reader.post("/two-factor/codes-saved")
+
+    assert "/two-factor/set-up" == reader.post("/two-factor/replace").location
+    new, codes = reader.confirm()
+    reader.post("/two-factor/codes-saved")
+    assert new.secret != phone.secret
+    assert "/two-factor/set-up" == reader.post("/two-factor/reset-app").location
+    newest, codes = reader.confirm()
+    reader.post("/sign-out")
+    reader.password()
+    reader.post("/code", code=newest.code(), trust="on")
+    reader.post("/sign-out")
+    assert "/" == reader.password().location, "the browser is trusted"
+    assert 403 == reader.post("/two-factor/turn-off").status_code
+    assert "/" == reader.post("/two-factor/turn-off", code=codes[0]).location
+    assert not reader.two_factor.status("user-42").required
+
+
+def test_the_password_leads_nowhere_without_a_code(reader: Reader) -> None:
+    """No address of the application does anything in between, by GET or by POST."""
+    phone, codes = reader.enrol()
+    reader.post("/sign-out")
+    reader.password()
+    before = reader.two_factor.status("user-42")
+    rules = [rule for rule in reader.app.url_map.iter_rules() if rule.endpoint not in {"static", "sign_in", "sign_out"}]
+    paths = {
+        rule.rule.replace("<any('replace', 'reset-codes', 'reset-app', 'turn-off'):change>", "turn-off")
+        for rule in rules
+    }
+    for path in sorted(paths - {"/code", "/sign-in"}):
+        for answer in (reader.get(path), reader.post(path, code=codes[0])):
+            assert answer.status_code == 405 or answer.location == "/code", path
+    assert before == reader.two_factor.status("user-42")
+    assert "/" == reader.post("/code", code=phone.code()).location
+
+
+def test_a_form_of_another_site_does_nothing(reader: Reader) -> None:
+    """It is refused before anything is looked at."""
+    reader.enrol()
+    answer = reader.browser.post(
+        "/two-factor/turn-off", base_url="https://localhost", headers={"Sec-Fetch-Site": "cross-site"}
+    )
+    assert 403 == answer.status_code
+    assert reader.two_factor.status("user-42").required
