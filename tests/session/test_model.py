@@ -411,7 +411,7 @@ class Sessions(RuleBasedStateMachine):
 
 def test_sessions_do_what_the_laws_say() -> None:
     """No sequence of requests, of cookies that are played again and of hours that pass, leads anywhere else."""
-    examples = 5000 if PROOF else 150
+    examples = 2000 if PROOF else 150
     run_state_machine_as_test(
         Sessions, settings=settings(max_examples=examples, stateful_step_count=40, deadline=None, derandomize=True)
     )
