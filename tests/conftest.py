@@ -1,14 +1,26 @@
-"""What every test gets: deterministic Hypothesis, the `world` on both faces, and no silent skip in CI."""
+"""What every test gets: deterministic Hypothesis, the `world` on both faces, and the rules of this suite.
+
+Which tests run when is a matter of four marks, explained in tests/README.md.
+"""
 
 from __future__ import annotations
 
-import os
+from collections import Counter
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+import strength
 from support import World
 
-hypothesis.settings.register_profile("twofa", derandomize=True, deadline=None, database=None)
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+pytest_plugins = ["not_tested"]
+
+hypothesis.settings.register_profile(
+    "twofa", derandomize=True, deadline=None, database=None, max_examples=strength.rounds(100, 1000)
+)
 hypothesis.settings.load_profile("twofa")
 
 
@@ -18,33 +30,31 @@ def world(request: pytest.FixtureRequest) -> World:
     return World(request.param)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the tests that share a server: each group runs in one process, and would be the last to end."""
+@pytest.fixture
+def figure(record_property: Callable[[str, object], None]) -> Callable[[str, int], None]:
+    """Count something that the documentation gives the number of: the run prints each sum at its end."""
+    return lambda what, count: record_property(f"figure {what}", count)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Apply the marks `proof` and `heavy`, and begin with the tests that share a server, which would end last."""
+    if not strength.PROOF:
+        left_out = [item for item in items if item.get_closest_marker("proof")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("proof")]
+    for item in items:
+        if item.get_closest_marker("heavy"):
+            item.add_marker("no_cover")
     items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Fail in CI on any skip: what could not be had there has to be installed there."""
-    if _skips_that_fail(session.config) and session.exitstatus == pytest.ExitCode.OK:
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say how many interleavings were held against the promises, and name what was skipped, and why."""
-    passed = terminalreporter.stats.get("passed", [])
-    counted = sum(count for report in passed for name, count in report.user_properties if name == "interleavings")
-    if counted:
-        terminalreporter.write_line(f"{counted:,} interleavings")
-    skips = _skips_that_fail(config)
-    if skips:
-        terminalreporter.section("skipped, which fails in CI", red=True)
-        for line in skips:
-            terminalreporter.write_line(line)
-
-
-def _skips_that_fail(config: pytest.Config) -> list[str]:
-    """Return what was skipped in CI, tests and whole modules: the reporter hears of both."""
-    reporter = config.pluginmanager.get_plugin("terminalreporter")
-    if reporter is None or os.environ.get("CI", "").lower() in {"", "0", "false"}:
-        return []
-    return [f"{report.nodeid}: {report.longrepr[2]}" for report in reporter.stats.get("skipped", [])]
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the figures for the documentation."""
+    figures: Counter[str] = Counter()
+    for report in terminalreporter.stats.get("passed", []):
+        for name, count in report.user_properties:
+            kind, _, what = name.partition(" ")
+            if kind == "figure":
+                figures[what] += count
+    for what, count in sorted(figures.items()):
+        terminalreporter.write_line(f"{count:,} {what}")

@@ -139,7 +139,7 @@ def _hash_in_child() -> None:
     raise SystemExit(0 if _check(ARGON2ID).run().digest == ARGON2ID.digest(SALT, CANARY) else 1)
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="os.fork: this platform has none")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 def test_the_pool_survives_a_fork(pool: hashing._Pool) -> None:
     """A child that was forked while the parent hashed, and held the pool's lock, hashes on threads of its own."""

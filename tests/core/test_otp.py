@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.twofactor import totp as cryptography_totp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from leaks import frames, shown
+from not_tested import not_here
 
 from twofa import TOTP, hotp, otp
 from twofa import _entropy as entropy
@@ -714,7 +715,7 @@ def test_oathtool_agrees(secret: bytes, at: int, algorithm: Any, digits: int, pe
     """For any secret, time and settings, the command `oathtool` shows the same code."""
     tool = shutil.which("oathtool")
     if tool is None:
-        pytest.skip("oathtool is not installed (package oathtool, or oath-toolkit)")
+        not_here("oathtool", "install oathtool, or oath-toolkit")
     command = [
         tool,
         f"--totp={algorithm.lower()}",

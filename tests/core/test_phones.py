@@ -19,6 +19,7 @@ import pytest
 import zxingcpp
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.twofactor import totp as other
+from not_tested import not_here
 from PIL import Image
 from support import USER, World
 
@@ -58,7 +59,7 @@ def _cryptography(uri: str) -> Callable[[int], str]:
 def _oathtool(uri: str) -> Callable[[int], str]:
     command = shutil.which("oathtool")
     if command is None:
-        pytest.skip("the command oathtool is not installed")
+        not_here("oathtool", "install oathtool, or oath-toolkit")
     scanned = _scan(uri)
     fixed = [command, f"--totp={scanned['algorithm'].lower()}", f"--digits={scanned['digits']}"]
     fixed += [f"--time-step-size={scanned['period']}s", "--base32", scanned["secret"]]

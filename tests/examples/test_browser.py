@@ -10,12 +10,17 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+<<<<<<< HEAD
 
 pytest.importorskip("playwright", reason="playwright is not installed")
 pytest.importorskip("flask", reason="flask is not installed")
 
 from browser import NO_CHROMIUM, PASSWORD, ROOT, Client, Server, Site, Visitor, chromium
 from web_pages import Language, load
+=======
+from browser import NO_CHROMIUM, ROOT, Server, Site, Visitor, chromium, in_browser
+from not_tested import not_here
+>>>>>>> f56e058 (Name what could not be tested, and mark what is heavy)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,6 +28,7 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser, BrowserContext, Dialog
 
+<<<<<<< HEAD
 ENGLISH = {"locale": "en-GB", "timezone_id": "UTC"}
 
 
@@ -34,6 +40,9 @@ def with_cookie(site: Site, cookie: str) -> Client:
 
 
 pytestmark = pytest.mark.xdist_group("browser")  # one browser, in one process
+=======
+pytestmark = in_browser
+>>>>>>> f56e058 (Name what could not be tested, and mark what is heavy)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +50,7 @@ def browser() -> Iterator[Browser]:
     """Start a browser: for this module only, since no other test of the thread could run an event loop meanwhile."""
     with chromium() as found:
         if found is None:
-            pytest.skip(NO_CHROMIUM)
+            not_here(*NO_CHROMIUM)
         yield found
 
 
@@ -871,14 +880,23 @@ def test_cookie(alice: Visitor) -> None:
 
 def test_the_command_starts_it_and_prints_how_to_get_in(visit: Callable[..., Visitor]) -> None:
     """`make web` prints the address and the demo's password, and with them one gets in; Ctrl-C ends it quietly."""
+<<<<<<< HEAD
     with subprocess.Popen(
         [sys.executable, "-m", "flask_app"],
+=======
+    # Where this run ignores Ctrl-C (under nohup, in the background of a script), what it starts would ignore it too.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    served = subprocess.Popen(
+        [sys.executable, "-m", "flask_admin"],
+>>>>>>> f56e058 (Name what could not be tested, and mark what is heavy)
         cwd=ROOT / "examples",
         env={**os.environ, "PORT": "0"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    ) as served:
+    )
+    signal.signal(signal.SIGINT, before)
+    with served:
         assert served.stdout is not None
         printed = [served.stdout.readline().strip() for _ in range(5)]
         if not any(printed):

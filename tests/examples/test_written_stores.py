@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pymongo
 import pytest
+from not_tested import not_here
 from postgresql import on_postgresql
 from postgresql import server as postgresql
 from psycopg import sql
@@ -151,7 +152,7 @@ def mongodb() -> str:
     if named:
         return named
     if importlib.util.find_spec("secantus") is None:
-        pytest.skip("no MongoDB: pip install secantusdb, or set TWOFA_TEST_MONGODB_URL")
+        not_here("MongoDB", "pip install secantusdb, or set TWOFA_TEST_MONGODB_URL")
     process = subprocess.Popen([sys.executable, "-c", SERVE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     atexit.register(process.communicate)
     assert process.stdout is not None

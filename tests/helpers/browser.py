@@ -16,6 +16,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any, Literal, cast
 from unittest.mock import patch
 
+import pytest
 import zxingcpp
 from flask_app import create_app
 from flask_app.__main__ import DEMO, PASSWORD
@@ -55,20 +56,21 @@ FLAGS = [
 ]
 CHROMIUM = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 """The first of them that there is: without a window, it takes half of the time."""
-NO_CHROMIUM = "no Chromium: apt-get install chromium, or python -m playwright install chromium"
+NO_CHROMIUM = "Chromium", "apt-get install chromium, or python -m playwright install chromium"
+in_browser = pytest.mark.xdist_group("browser")
+"""Tests that share the one browser, which therefore run in one process."""
+
 AXE = "axe_playwright_python"
 
 
 @contextmanager
 def chromium() -> Iterator[Browser | None]:
-    """Start the system's Chromium, or else Playwright's own; `None` where there is neither."""
+    """Start the system's Chromium, or else Playwright's own; `None` where neither starts."""
     path = next(filter(None, map(shutil.which, CHROMIUM)), None)
     with sync_playwright() as playwright:
         try:
             browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        except Error:
-            if path is not None:
-                raise
+        except Error:  # there is none, or a library that it needs is missing
             yield None
             return
         yield browser

@@ -23,6 +23,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import pymysql
 import pytest
+from not_tested import not_here
 
 on_mariadb = pytest.mark.xdist_group("mariadb")
 """Tests that share the one server, which therefore run in one process."""
@@ -79,12 +80,8 @@ class OwnMariaDB(MariaDB):
 
     def __init__(self, *options: str) -> None:
         found = {name: shutil.which(name, path=_FOLDERS) for name in ("mariadbd", "mariadb-install-db")}
-        missing = [name for name, path in found.items() if path is None]
-        if missing:
-            pytest.skip(
-                f"no MariaDB: {' and '.join(missing)} not found; install mariadb-server (apt), "
-                "or set TWOFA_TEST_MARIADB_URL"
-            )
+        if None in found.values():
+            not_here("MariaDB", "install mariadb-server, or set TWOFA_TEST_MARIADB_URL")
         self._home = Path(tempfile.mkdtemp(prefix="twofa-mariadb-"))
         # A server that starts removes the temporary tables of every other one that has the same folder for them.
         identity: dict[str, Any] = {"cwd": self._home, "env": {**os.environ, "TMPDIR": str(self._home)}}
@@ -114,7 +111,13 @@ class OwnMariaDB(MariaDB):
         ]
         with (self._home / "log").open("wb") as log:
             self._process = subprocess.Popen(
-                [*command, f"--socket={self._home}/socket", f"--pid-file={self._home}/pid", "--skip-name-resolve"],
+                [
+                    *command,
+                    f"--socket={self._home}/socket",
+                    f"--pid-file={self._home}/pid",
+                    "--skip-name-resolve",
+                    "--max-connections=500",
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

