@@ -10,17 +10,13 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-<<<<<<< HEAD
 
 pytest.importorskip("playwright", reason="playwright is not installed")
 pytest.importorskip("flask", reason="flask is not installed")
 
-from browser import NO_CHROMIUM, PASSWORD, ROOT, Client, Server, Site, Visitor, chromium
-from web_pages import Language, load
-=======
-from browser import NO_CHROMIUM, ROOT, Server, Site, Visitor, chromium, in_browser
+from browser import NO_CHROMIUM, PASSWORD, ROOT, Client, Server, Site, Visitor, chromium, in_browser
 from not_tested import not_here
->>>>>>> f56e058 (Name what could not be tested, and mark what is heavy)
+from web_pages import Language, load
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,7 +24,6 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser, BrowserContext, Dialog
 
-<<<<<<< HEAD
 ENGLISH = {"locale": "en-GB", "timezone_id": "UTC"}
 
 
@@ -39,10 +34,7 @@ def with_cookie(site: Site, cookie: str) -> Client:
     return client
 
 
-pytestmark = pytest.mark.xdist_group("browser")  # one browser, in one process
-=======
 pytestmark = in_browser
->>>>>>> f56e058 (Name what could not be tested, and mark what is heavy)
 
 
 @pytest.fixture(scope="module")
@@ -880,15 +872,10 @@ def test_cookie(alice: Visitor) -> None:
 
 def test_the_command_starts_it_and_prints_how_to_get_in(visit: Callable[..., Visitor]) -> None:
     """`make web` prints the address and the demo's password, and with them one gets in; Ctrl-C ends it quietly."""
-<<<<<<< HEAD
-    with subprocess.Popen(
-        [sys.executable, "-m", "flask_app"],
-=======
     # Where this run ignores Ctrl-C (under nohup, in the background of a script), what it starts would ignore it too.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     served = subprocess.Popen(
-        [sys.executable, "-m", "flask_admin"],
->>>>>>> f56e058 (Name what could not be tested, and mark what is heavy)
+        [sys.executable, "-m", "flask_app"],
         cwd=ROOT / "examples",
         env={**os.environ, "PORT": "0"},
         stdout=subprocess.PIPE,

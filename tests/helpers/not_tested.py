@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
 MODULES = {
-    "MariaDB": ["*/twofa/stores/sqlalchemy/dialects.py"],
+    "MariaDB": ["*/twofa/stores/sqlalchemy/mysql.py"],
     "PostgreSQL": ["*/twofa/stores/sqlalchemy/*.py"],
     "Valkey": ["*/twofa/stores/redis/*.py"],
 }

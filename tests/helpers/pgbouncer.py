@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg
-import pytest
+from not_tested import not_here
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +38,7 @@ class PgBouncer:
     def __init__(self, server: PostgreSQL, connections: int) -> None:
         program = shutil.which("pgbouncer", path=_FOLDERS)
         if program is None:
-            pytest.skip("no PgBouncer: install pgbouncer (apt)")
+            not_here("PgBouncer", "install pgbouncer")
         self._server = server
         self._home = Path(tempfile.mkdtemp(prefix="twofa-pgbouncer-"))
         identity: dict[str, Any] = {}

