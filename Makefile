@@ -10,14 +10,19 @@ SOURCES := $(shell find src -name __pycache__ -prune -o -print) pyproject.toml R
 LOWEST = $(shell sed -n '/^dependencies/,/^]/s/.*"\(.*\)>=\(.*\)",/\1==\2/p' pyproject.toml)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo web test lint format bench bench-stores docs screenshots lowest clean
+# What needs neither a server nor a browser, and no more than a moment.
+IN_PROCESS := tests/core tests/session tests/model tests/stores/test_sqlite.py tests/stores/test_testing.py tests/project/test_packaging.py
+
+.PHONY: help demo web check test proof lint format bench bench-stores docs screenshots lowest clean
 # The steps below install into one environment: not side by side, even with -j.
 .NOTPARALLEL:
 
 help:
 	@echo "make demo    the whole of twofa on an SQLite file, with a QR code for your phone"
 	@echo "make web     the Administration page, on this machine, with a demo user"
-	@echo "make test    every test, against the installed wheel, with coverage"
+	@echo "make check   lint, types and the in-process tests: for daily work"
+	@echo "make test    the tests, against the installed wheel, with coverage"
+	@echo "make proof   races, crashes, interleavings and fail-overs at full strength, with the figures of the docs"
 	@echo "make lint    ruff, mypy --strict, pyright strict"
 	@echo "make format  ruff format"
 	@echo "make bench   the numbers in the README"
@@ -33,8 +38,14 @@ demo: $(VENV)/wheel-$(TAG)
 web: $(VENV)/wheel-$(TAG) $(VENV)/web-$(TAG)
 	@cd examples && ../$(BIN)/python -m flask_app
 
+check: lint $(VENV)/wheel-$(TAG) $(VENV)/test-$(TAG)
+	$(BIN)/python -m pytest -q -n 2 -m "not heavy" --deselect tests/core/test_leaks.py $(wildcard $(IN_PROCESS))
+
 test: $(VENV)/wheel-$(TAG) $(VENV)/test-$(TAG) $(VENV)/browser-$(TAG)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term --cov-fail-under=100
+
+proof: $(VENV)/wheel-$(TAG) $(VENV)/test-$(TAG) $(VENV)/browser-$(TAG)
+	TWOFA_PROOF=1 $(BIN)/python -m pytest -n 2 --dist loadgroup -m "heavy or proof"
 
 lint: $(VENV)/lint-$(TAG)
 	$(BIN)/ruff check .

@@ -1,6 +1,6 @@
 """What every test gets: deterministic Hypothesis, the `world` on both faces, and the rules of this suite.
 
-Which tests run when is a matter of four marks, explained in tests/README.md.
+`heavy` and `proof` say which tests run when: see `make help`, and the lists below.
 """
 
 from __future__ import annotations
@@ -36,8 +36,46 @@ def figure(record_property: Callable[[str, object], None]) -> Callable[[str, int
     return lambda what, count: record_property(f"figure {what}", count)
 
 
+HEAVY = (
+    "races/test_crash.py",
+    "races/test_interleavings.py",
+    "races/test_races.py",
+    "session/test_model.py",
+    "session/test_parallel.py",
+    "session/test_session_interleavings.py",
+    "stores/test_sqlalchemy_conflicts.py",
+    "stores/test_sqlalchemy_replication.py",
+    "stores/redis_store/test_redis_failover.py",
+    "stores/redis_store/test_redis_races.py",
+    "stores/redis_store/test_redis_resharding.py",
+)
+"""Files whose tests take long: `heavy`, since what they run is measured by quicker tests too."""
+
+PROOF = (
+    "races/test_interleavings.py::test_every_interleaving_of_two_calls",
+    "races/test_interleavings.py::test_every_interleaving_of_three",
+    "stores/test_sqlalchemy_replication.py",
+    "stores/redis_store/test_redis_failover.py",
+    "stores/redis_store/test_redis_resharding.py",
+)
+"""Tests that only `make proof` runs, but for the ones in `SAMPLE`."""
+
+SAMPLE = ("[pending]", "[near the wait]", "[reenrol]", "[active, verify, verify, new app]")
+"""Of the interleavings, what every run looks at."""
+
+
+def _mark_by_name(item: pytest.Item) -> None:
+    name = item.nodeid.removeprefix("tests/")
+    if name.startswith(HEAVY):
+        item.add_marker("heavy")
+    if name.startswith(PROOF) and not name.endswith(SAMPLE):
+        item.add_marker("proof")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Apply the marks `proof` and `heavy`, and begin with the tests that share a server, which would end last."""
+    for item in items:
+        _mark_by_name(item)
     if not strength.PROOF:
         left_out = [item for item in items if item.get_closest_marker("proof")]
         config.hook.pytest_deselected(items=left_out)
