@@ -25,7 +25,7 @@ help:
 	@echo "make proof   races, crashes, interleavings and fail-overs at full strength, with the figures of the docs"
 	@echo "make lint    ruff, mypy --strict, pyright strict"
 	@echo "make format  ruff format"
-	@echo "make bench   the numbers in the README"
+	@echo "make bench   the first table in docs/performance.md"
 	@echo "make bench-stores  the numbers in docs/performance.md: half an hour, 30 GB of disk"
 	@echo "make docs    run every example in README.md and docs/"
 	@echo "make screenshots  the pictures in docs/images, taken anew"

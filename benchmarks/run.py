@@ -1,4 +1,4 @@
-"""The numbers in the README: `make bench`.
+"""The first table in docs/performance.md: `make bench`.
 
 Every figure is a ratio within one run, measured as `measure.py` says. What depends on a database is in logins.py,
 contention.py and growth.py: `make bench-stores`.

@@ -1,4 +1,4 @@
-"""The store in the README keeps every law of the kit that it can be held to, as a reader would copy it."""
+"""The store in docs/write-your-own-store.md that needs only the standard library keeps every law of the kit that it can be held to, as a reader would copy it."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from twofa.testing import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-README = Path(__file__).parent.parent.parent / "README.md"
+PAGE = Path(__file__).parent.parent.parent / "docs" / "write-your-own-store.md"
 
 
 @cache
 def store_class() -> Any:
-    """Return the class in the README, without what is done with it there."""
-    blocks = re.findall(r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    """Return the class on the page, without what is done with it there."""
+    blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     (block,) = (block for block in blocks if "class MyStore" in block)
     names: dict[str, Any] = {}
-    exec(compile(block.partition("\n\n\nface = ")[0], "README.md", "exec"), names)
+    exec(compile(block.partition("\n\n\nface = ")[0], PAGE.name, "exec"), names)
     return names["MyStore"]
 
 
@@ -40,8 +40,8 @@ def open_store(path: str) -> Any:
     return store_class()(path)
 
 
-class TestReadmeStore(ProcessConformance, HostTransactionConformance, FailureConformance, StatedAbsenceConformance):
-    """The README's store keeps the laws."""
+class TestDocumentedStore(ProcessConformance, HostTransactionConformance, FailureConformance, StatedAbsenceConformance):
+    """The store on the page keeps the laws."""
 
     @pytest.fixture(autouse=True)
     def _prepare(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
