@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from twofa._engine.hashing import Job
 from twofa._record.state import State
@@ -42,7 +42,7 @@ class Passed:
 
     state: State
     events: tuple[Event, ...] = ()
-    proof: dict[str, Plain] = field(default_factory=dict)
+    proof: dict[str, Plain] = field(default_factory=dict[str, Plain])
     """How it was proven, for the event of what it allows."""
     failed_before: int = 0
     """Wrong codes since the last right one."""
@@ -89,11 +89,11 @@ class Call:
         """Return an event of this call."""
         return Event(kind, self.user_id, utc(self.now), source=self.source, detail=detail)
 
-    def refuse(self, error: TwoFactorError, kind: EventKind = EventKind.REFUSED) -> Decision[T]:
+    def refuse(self, error: TwoFactorError, kind: EventKind = EventKind.REFUSED) -> Decision[Any]:
         """Decline without a write: the listener is told, and the record does not change."""
         return Decision(error=error, events=(self.event(kind, operation=self.operation, reason=error.code),))
 
-    def wait(self, state: State, until: int) -> Decision[T]:
+    def wait(self, state: State, until: int) -> Decision[Any]:
         """Decline to look at a code at all. `state` is written only if a clock that went back had to be allowed for."""
         event = self.event(EventKind.THROTTLED, operation=self.operation, retry_at=until)
         return Decision(error=Throttled(utc(until)), state=state, only_if_changed=True, events=(event,))

@@ -11,7 +11,7 @@ attempt is judged only against the secret or set that it was counted against.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from twofa._engine.decision import Decision, Passed
 from twofa._engine.hashing import Check, Counted, Job
@@ -41,8 +41,6 @@ if TYPE_CHECKING:
     from twofa.policy import Throttle
     from twofa.proofs import Proof
 
-T = TypeVar("T")
-
 FEW_RECOVERY_CODES = 3
 """From this many on the owner is told that the codes run out."""
 
@@ -51,7 +49,7 @@ FEW_RECOVERY_CODES = 3
 
 def judge_totp(
     call: Call, state: State, code: Hidden[str], *, new_codes: NewCodes | None = None, done: Done | None = None
-) -> Passed | Decision[T]:
+) -> Passed | Decision[Any]:
     """Judge a TOTP code; a right one leads to `new_codes`, where there are any, and `done` says what came of them.
 
     Only a step later than the last accepted one counts (RFC 6238 §5.2). The last accepted one, still in the window,
@@ -98,8 +96,8 @@ def judge_totp(
     )
 
 
-def _reused_step(call: Call, state: State, authenticator: Authenticator, counted: Counted | None) -> Decision[T]:
-    refusal: Decision[T] = call.refuse(CodeReused(), EventKind.CODE_REUSED)
+def _reused_step(call: Call, state: State, authenticator: Authenticator, counted: Counted | None) -> Decision[Any]:
+    refusal: Decision[Any] = call.refuse(CodeReused(), EventKind.CODE_REUSED)
     if counted is None:
         return refusal
     # Another call spent the same code while this one hashed: a double click, so the count is taken back.
@@ -114,11 +112,11 @@ def _wrong_totp(
     failures: Failures,
     lane: LaneName,
     counted: Counted | None,
-) -> Decision[T]:
+) -> Decision[Any]:
     warnings: tuple[Event, ...] = ()
     if counted is None:
         failures, warnings = _count(call, failures, lane, "totp")
-    rejected: Decision[T] = _rejection(call, "totp", failures, lane, call.policy.throttle.longest_wait)
+    rejected: Decision[Any] = _rejection(call, "totp", failures, lane, call.policy.throttle.longest_wait)
     if not failures.blocked(call.policy.throttle):
         state = _with_totp(state, authenticator, failures)
         return replace(rejected, state=state, events=(*rejected.events, *warnings))
@@ -134,7 +132,7 @@ def _count_before_hashing(
     failures: Failures,
     lane: LaneName,
     new_codes: NewCodes,
-) -> Decision[T]:
+) -> Decision[Any]:
     failures, warnings = _count(call, failures, lane, "totp")
     counted = Counted(against=authenticator.totp, lane=lane, at=failures.lane(lane).recent[-1])
     return Decision(
@@ -153,7 +151,7 @@ def _with_totp(state: State, authenticator: Authenticator, failures: Failures) -
 
 def judge_recovery_code(
     call: Call, state: State, code: Hidden[str], *, new_codes: NewCodes | None = None, done: Done | None = None
-) -> Passed | Decision[T]:
+) -> Passed | Decision[Any]:
     """Judge a recovery code: one slow hash, hit or miss. A right one leads to `new_codes`, where there are any."""
     held = state.recovery
     if done is None:
@@ -163,7 +161,7 @@ def judge_recovery_code(
     return _judge_hash(call, state, held, done, done.counted, new_codes)
 
 
-def _count_recovery_code(call: Call, state: State, held: RecoverySet | None, code: Hidden[str]) -> Decision[T]:
+def _count_recovery_code(call: Call, state: State, held: RecoverySet | None, code: Hidden[str]) -> Decision[Any]:
     throttle = call.policy.throttle
     failures = held.failures.under(throttle) if held else None
     if held is None or failures is None or not held.remaining or failures.blocked(throttle):
@@ -182,7 +180,7 @@ def _count_recovery_code(call: Call, state: State, held: RecoverySet | None, cod
     rows = rows_to_compare(held, read)
     if not rows:
         # A slot that the set does not have: wrong without any hash.
-        rejected: Decision[T] = _rejection(call, "recovery_code", failures, lane, longest_wait)
+        rejected: Decision[Any] = _rejection(call, "recovery_code", failures, lane, longest_wait)
         return replace(
             rejected,
             state=_after_failure(call, state, held, failures),
@@ -222,7 +220,7 @@ def _row(held: RecoverySet, index: int) -> Row:
 
 def _judge_hash(
     call: Call, state: State, held: RecoverySet, done: Done, counted: Counted, new_codes: NewCodes | None
-) -> Passed | Decision[T]:
+) -> Passed | Decision[Any]:
     failures = held.failures.under(call.policy.throttle)
     if not same(hash_at(held.hashes, done.index), done.digest):
         return _wrong_recovery_code(call, state, held, failures, counted)
@@ -256,9 +254,9 @@ def _wrong_recovery_code(
     counted: Counted,
     error: type[InvalidCode] = InvalidCode,
     kind: EventKind = EventKind.CODE_REJECTED,
-) -> Decision[T]:
+) -> Decision[Any]:
     longest_wait = _longest_recovery_wait(call.policy.throttle, counted.lane)
-    rejected: Decision[T] = _rejection(call, "recovery_code", failures, counted.lane, longest_wait, error, kind)
+    rejected: Decision[Any] = _rejection(call, "recovery_code", failures, counted.lane, longest_wait, error, kind)
     return replace(rejected, state=_after_failure(call, state, held, failures))
 
 
@@ -302,7 +300,7 @@ def _rejection(
     longest_wait: int,
     error: type[InvalidCode] = InvalidCode,
     kind: EventKind = EventKind.CODE_REJECTED,
-) -> Decision[T]:
+) -> Decision[Any]:
     """Return the refusal of a code that was counted; the caller adds the state."""
     throttle = call.policy.throttle
     until = None if failures.blocked(throttle) else failures.wait_until(lane, throttle, call.now, longest_wait)
@@ -317,7 +315,7 @@ def _rejection(
     return Decision(error=error(retry_at), events=(call.event(kind, **detail),))
 
 
-def _rejected_elsewhere(call: Call, state: State, method: str) -> Decision[T]:
+def _rejected_elsewhere(call: Call, state: State, method: str) -> Decision[Any]:
     """Refuse a code whose secret or set was replaced during the slow work: there is nothing left to judge it against.
 
     Written, so that the audit trail has the outcome of the attempt that was counted.
@@ -335,7 +333,7 @@ def _failed_before(failures: Failures, counted: Counted | None) -> int:
 
 def judge_proof(
     call: Call, state: State, proof: Proof | None, *, new_codes: NewCodes | None = None, done: Done | None = None
-) -> Passed | Decision[T]:
+) -> Passed | Decision[Any]:
     """Judge what shows that the owner is asking; it is spent in the state that comes back."""
     if isinstance(proof, ByCode):
         return judge_totp(call, state, Hidden(proof.code), new_codes=new_codes, done=done)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from twofa import _entropy
 from twofa._engine import arguments
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from twofa._hidden import Unexpected
     from twofa._record.state import State
     from twofa.errors import TwoFactorError
-
-T = TypeVar("T")
 
 MOST_WRONG_CODES = 10
 """The handle keeps strangers out, so this bounds only a confused owner; there are no waits."""
@@ -260,7 +258,7 @@ def _held(state: State, handle: Hidden[str]) -> Pending | None:
     return pending if pending is not None and is_token(pending.handle, handle) else None
 
 
-def _expired(call: Call, state: State) -> Decision[T]:
+def _expired(call: Call, state: State) -> Decision[Any]:
     # Persist the erasure of the secret once; afterwards write nothing.
-    refusal: Decision[T] = call.refuse(SetupExpired(), EventKind.SETUP_EXPIRED)
+    refusal: Decision[Any] = call.refuse(SetupExpired(), EventKind.SETUP_EXPIRED)
     return replace(refusal, state=state, only_if_changed=True)
