@@ -28,7 +28,7 @@ from twofa.keys import KeyRing
 from twofa.proofs import recognised
 from twofa.session import tickets
 from twofa.session.asynchronous import open_bearer, open_session
-from twofa.session.standing import UNSAID
+from twofa.session.identity import UNSAID
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -43,8 +43,8 @@ if TYPE_CHECKING:
     from twofa.proofs import Proof
     from twofa.results import ExportedAuthenticator, RecoveryCodes, Setup, Status, Verification
     from twofa.session.asynchronous import AsyncBearer, AsyncSession
+    from twofa.session.identity import HostUser
     from twofa.session.slot import HostSession, Rotation
-    from twofa.session.standing import HostUser
     from twofa.stores.protocol import AsyncStore, Change, Stored
 
 __all__ = ["AsyncTwoFactor"]

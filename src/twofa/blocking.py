@@ -28,7 +28,7 @@ from twofa.keys import KeyRing
 from twofa.proofs import recognised
 from twofa.session import tickets
 from twofa.session.blocking import open_bearer, open_session
-from twofa.session.standing import UNSAID
+from twofa.session.identity import UNSAID
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from twofa.proofs import Proof
     from twofa.results import ExportedAuthenticator, RecoveryCodes, Setup, Status, Verification
     from twofa.session.blocking import Bearer, Session
+    from twofa.session.identity import HostUser
     from twofa.session.slot import HostSession, Rotation
-    from twofa.session.standing import HostUser
     from twofa.stores.protocol import Change, Store, Stored
 
 __all__ = ["TwoFactor"]

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from support import FAST, CountingStore, Phone, World
 
 from twofa import AsyncTwoFactor, TwoFactor
-from twofa.session.standing import UNSAID
+from twofa.session.identity import UNSAID
 from twofa.stores import ThreadedStore
 
 if TYPE_CHECKING:

@@ -249,6 +249,6 @@ def test_a_session_can_be_logged_and_not_pickled(kind: str) -> None:
     name = Session.__name__ if kind == "blocking" else AsyncSession.__name__
     assert f"<{name}: SessionState('alice', signed_in=True)>" == repr(me)
     assert f"<{name}: nobody>" == repr(run(scene.face.session({}, rotate=None)))
-    assert [] == scene.found(repr(me) + repr(me._slot) + repr(me._standing) + repr(me._claim))
+    assert [] == scene.found(repr(me) + repr(me._slot) + repr(me._identity) + repr(me._claim))
     with pytest.raises(TypeError, match="belongs to one request"):
         pickle.dumps(me)

@@ -10,8 +10,8 @@ from twofa._hidden import Hidden
 from twofa._record.tokens import Purpose
 from twofa.session.base import SessionBase
 from twofa.session.cookies import token_in
+from twofa.session.identity import UNSAID, checked
 from twofa.session.slot import KEY, Slot, find_rotation
-from twofa.session.standing import UNSAID, checked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from twofa._engine.operation import Operation
     from twofa._engine.settings import Settings
     from twofa.results import RecoveryCodes, Setup, Verification
+    from twofa.session.identity import HostUser
     from twofa.session.slot import HostSession, Rotation
-    from twofa.session.standing import HostUser
 
 __all__ = ["AsyncBearer", "AsyncCarryOut", "AsyncSession", "open_bearer", "open_session"]
 
@@ -135,16 +135,16 @@ class AsyncSession(SessionBase):
 
     async def end_other_sessions(self) -> None:
         """See `Session.end_other_sessions`."""
-        generation = await self._ask(self._end_sessions(self._standing.signed_in()))
+        generation = await self._ask(self._end_sessions(self._identity.finished_sign_in()))
         self._adopt(generation)
         await self.refresh()
 
     async def sign_out(self, *, everywhere: bool = False) -> None:
         """See `Session.sign_out`."""
-        standing = self._standing
+        identity = self._identity
         await self._start_over()
         if everywhere:
-            await self._carry_out(self._end_sessions(standing.signed_in()))
+            await self._carry_out(self._end_sessions(identity.finished_sign_in()))
 
     async def refresh(self) -> None:
         """See `Session.refresh`."""

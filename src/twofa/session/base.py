@@ -32,7 +32,7 @@ from twofa._time import utc
 from twofa.errors import NoSetup, ProofRequired, SignInRequired
 from twofa.proofs import ByCode, ByRecoveryCode, ByVerification
 from twofa.session import cookies
-from twofa.session.standing import Claim, Standing, claim_of, judge
+from twofa.session.identity import Claim, Identity, claim_of, judge
 from twofa.session.state import HeldSetup, SessionState
 
 if TYPE_CHECKING:
@@ -45,8 +45,8 @@ if TYPE_CHECKING:
     from twofa.proofs import Proof
     from twofa.results import RecoveryCodes, Setup, Status, Verification
     from twofa.session.cookies import BrowserCookie
+    from twofa.session.identity import HostUser
     from twofa.session.slot import Slot
-    from twofa.session.standing import HostUser
 
 __all__ = ["SessionBase", "in_session"]
 
@@ -66,26 +66,26 @@ class SessionBase:
     def __init__(self, slot: Slot, settings: Settings, host_user: HostUser, source: str | None) -> None:
         self._slot, self._settings, self._source = slot, settings, source
         self._claim = claim_of(slot.read(), host_user, now=settings.now(), lifetime=settings.policy.session_lifetime)
-        self._standing = Standing(reason=self._claim.reason)
+        self._identity = Identity(reason=self._claim.reason)
 
     # --- who it is -------------------------------------------------------------------------------------------------
 
     @property
     def user_id(self) -> str | None:
         """The id of the user who is signed in, or `None`."""
-        state = self._standing.anybody()
+        state = self._identity.sign_in_or_none()
         return state.user_id if state is not None and state.signed_in else None
 
     @property
     def awaiting(self) -> str | None:
         """The id of the user whose password was accepted and who still owes a code, or `None`."""
-        state = self._standing.anybody()
+        state = self._identity.sign_in_or_none()
         return None if state is None or state.signed_in else state.user_id
 
     @property
     def status(self) -> Status:
         """Where the account of that user stands, signed in or not yet; raises `SignInRequired` for nobody."""
-        return self._standing.account()
+        return self._identity.account_status()
 
     @property
     def needs_code(self) -> bool:
@@ -94,14 +94,14 @@ class SessionBase:
         It need not where no second factor protects the account yet, or where a code was given in this session in the
         last ten minutes and has not served as a proof since.
         """
-        state, required = self._standing.signed_in(), self._standing.account().required
+        state, required = self._identity.finished_sign_in(), self._identity.account_status().required
         fresh = state.verification is not None and self._now() < state.verified_at + VERIFICATION_LIFETIME
         return required and not fresh
 
     @property
     def has_setup(self) -> bool:
         """Whether the set-up that waits to be confirmed is this session's: a page can offer to go on with it."""
-        state, waiting = self._standing.signed_in(), self._standing.account().setup_expires_at
+        state, waiting = self._identity.finished_sign_in(), self._identity.account_status().setup_expires_at
         return state.setup is not None and waiting is not None and state.setup.expires_at == int(waiting.timestamp())
 
     @property
@@ -110,13 +110,13 @@ class SessionBase:
 
         Ask for the password again before a first set-up if that was long ago (ASVS 5.0 7.5.1).
         """
-        state = self._standing.anybody()
+        state = self._identity.sign_in_or_none()
         return None if state is None or not state.signed_in or state.named_by_host else utc(state.since)
 
     @property
     def trusted_until(self) -> datetime | None:
         """Until when the password is enough in this browser (aware UTC); `None` if a code is asked for each time."""
-        state = self._standing.anybody()
+        state = self._identity.sign_in_or_none()
         return utc(state.trusted_until) if state is not None and self._now() < state.trusted_until else None
 
     def require(self) -> str:
@@ -125,7 +125,7 @@ class SessionBase:
         Raises `CodeRequired` if a code is still owed, `SignInRequired` if nobody is signed in, and what the store
         raised, or the `RecordError`, where the account could not be read.
         """
-        return self._standing.signed_in().user_id
+        return self._identity.finished_sign_in().user_id
 
     def browser_cookie(self, *, trust_days: int = 0) -> BrowserCookie:
         """Return the arguments of a framework's `set_cookie`. Call it after every sign-in.
@@ -136,7 +136,7 @@ class SessionBase:
 
         Raises `ProofRequired` for `trust_days` in a session in which no code was given, and `SignInRequired`.
         """
-        state, now = self._standing.signed_in(), self._now()
+        state, now = self._identity.finished_sign_in(), self._now()
         trusted_until = state.trusted_until
         if trust_days:
             _check_trust(trust_days)
@@ -153,7 +153,7 @@ class SessionBase:
 
     def forget_browser(self) -> BrowserCookie:
         """Return the arguments of `set_cookie` that make this browser neither known nor trusted any more."""
-        self._standing.signed_in()
+        self._identity.finished_sign_in()
         self._update(lambda state: replace(state, trusted_until=0))
         return cookies.expired_cookie()
 
@@ -168,7 +168,7 @@ class SessionBase:
         return operation if claim.state is None else in_session(claim.state, operation)
 
     def _authenticate(self, code: Hidden[str]) -> Operation[Verification]:
-        user_id = self._standing.somebody().user_id
+        user_id = self._identity.sign_in().user_id
         return self._in_session(Authenticate.prepare(self._settings, user_id, code, None, self._source))
 
     def _begin_setup(self, account_name: str, issuer: str | None, code: Hidden[str]) -> Operation[Setup]:
@@ -191,7 +191,7 @@ class SessionBase:
 
     def _cancel_setup(self) -> Operation[None] | None:
         """Return the call that cancels this session's set-up, or `None` if there is nothing to cancel."""
-        held, user_id = self._standing.signed_in().setup, self.require()
+        held, user_id = self._identity.finished_sign_in().setup, self.require()
         if held is None:
             return None
         return self._in_session(CancelSetup.prepare(self._settings, user_id, Hidden(held.handle), self._source))
@@ -218,11 +218,11 @@ class SessionBase:
         return in_session(state, EndSessions.prepare(self._settings, state.user_id, self._source))
 
     def _in_session(self, operation: Operation[T]) -> Operation[T]:
-        return in_session(self._standing.somebody(), operation)
+        return in_session(self._identity.sign_in(), operation)
 
     def _proof(self, code: Hidden[str]) -> Proof | None:
         """Return what shows that the owner is asking: the code if one was given, else the session's verification."""
-        verification = self._standing.signed_in().verification
+        verification = self._identity.finished_sign_in().verification
         given = checked_code(code)
         if given.value.strip():
             return ByRecoveryCode(given.value) if is_longer_than_any_totp_code(given) else ByCode(given.value)
@@ -230,7 +230,7 @@ class SessionBase:
 
     def _held_setup(self) -> HeldSetup:
         """Return the set-up that this session began."""
-        setup = self._standing.signed_in().setup
+        setup = self._identity.finished_sign_in().setup
         if setup is None:
             raise NoSetup
         return setup
@@ -239,11 +239,11 @@ class SessionBase:
 
     def _saw(self, status: Status) -> None:
         """Take in where the account stands now."""
-        self._standing = judge(self._claim, status, now=self._now())
+        self._identity = judge(self._claim, status, now=self._now())
 
     def _failed(self, problem: Exception) -> None:
         """Take in that the account could not be read: nothing is known until it can be."""
-        self._standing = Standing(failure=problem)
+        self._identity = Identity(failure=problem)
 
     def _refused(self, problem: Exception, operation: Operation[Any]) -> None:
         """Drop a verification that does not serve any more, so that the next form asks for a code."""
@@ -331,7 +331,7 @@ class SessionBase:
         Another request on the same session may have changed it since this one began: that change stays. If it has
         signed out, or somebody else has signed in, nothing is written.
         """
-        mine, kept = self._standing.state, self._slot.read()
+        mine, kept = self._identity.state, self._slot.read()
         if mine is None:
             return False
         if kept is None or not kept.is_same_sign_in(mine):
@@ -344,16 +344,16 @@ class SessionBase:
     def _keep(self, state: SessionState) -> None:
         self._slot.write(state)
         self._claim = Claim(user_id=state.user_id, state=state)
-        self._standing = replace(self._standing, state=state)
+        self._identity = replace(self._identity, state=state)
 
     def _become_nobody(self, reason: SignInReason) -> None:
-        self._claim, self._standing = Claim(user_id=None, state=None), Standing(reason=reason)
+        self._claim, self._identity = Claim(user_id=None, state=None), Identity(reason=reason)
 
     def _now(self) -> int:
         return self._settings.now()
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__}: {self._standing.state or 'nobody'}>"
+        return f"<{type(self).__name__}: {self._identity.state or 'nobody'}>"
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(f"a {type(self).__name__} belongs to one request and cannot be pickled")

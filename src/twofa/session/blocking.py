@@ -9,8 +9,8 @@ from twofa._hidden import Hidden
 from twofa._record.tokens import Purpose
 from twofa.session.base import SessionBase
 from twofa.session.cookies import token_in
+from twofa.session.identity import UNSAID, checked
 from twofa.session.slot import KEY, Slot, find_rotation
-from twofa.session.standing import UNSAID, checked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from twofa._engine.operation import Operation
     from twofa._engine.settings import Settings
     from twofa.results import RecoveryCodes, Setup, Verification
+    from twofa.session.identity import HostUser
     from twofa.session.slot import HostSession, Rotation
-    from twofa.session.standing import HostUser
 
 __all__ = ["Bearer", "CarryOut", "Session", "open_bearer", "open_session"]
 
@@ -161,7 +161,7 @@ class Session(SessionBase):
 
     def end_other_sessions(self) -> None:
         """Sign the user out everywhere else, and make every browser neither known nor trusted."""
-        generation = self._ask(self._end_sessions(self._standing.signed_in()))
+        generation = self._ask(self._end_sessions(self._identity.finished_sign_in()))
         self._adopt(generation)
         self.refresh()
 
@@ -171,10 +171,10 @@ class Session(SessionBase):
         `everywhere` also ends the user's other sessions, and copies of this one's cookie. If that fails, it is raised,
         and this browser is signed out all the same.
         """
-        standing = self._standing
+        identity = self._identity
         self._start_over()
         if everywhere:
-            self._carry_out(self._end_sessions(standing.signed_in()))
+            self._carry_out(self._end_sessions(identity.finished_sign_in()))
 
     def refresh(self) -> None:
         """Read again where the account stands. Every other method does so by itself."""

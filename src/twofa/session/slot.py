@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from twofa import _entropy
 from twofa._record.tokens import NONCE_BYTES
-from twofa.session.standing import UNSAID, Unsaid
+from twofa.session.identity import UNSAID, Unsaid
 from twofa.session.state import open_state, seal_state
 
 if TYPE_CHECKING:

@@ -70,7 +70,7 @@ class SessionState:
 
     def is_same_sign_in(self, other: SessionState) -> bool:
         """Whether both are moments of one sign-in, at the same stage."""
-        return _identity(self) == _identity(other)
+        return _sign_in_key(self) == _sign_in_key(other)
 
     def __repr__(self) -> str:
         return f"SessionState({self.user_id!r}, signed_in={self.signed_in})"
@@ -87,7 +87,7 @@ def open_state(keys: KeyRing, purpose: Purpose, text: object, *, namespace: str)
     return None if content is None else _load(content)
 
 
-def _identity(state: SessionState) -> tuple[object, ...]:
+def _sign_in_key(state: SessionState) -> tuple[object, ...]:
     return state.user_id, state.generation, state.since, state.signed_in
 
 

@@ -12,7 +12,7 @@ from support import KEY
 from twofa import KeyRing, Status
 from twofa._record.tokens import NONCE_BYTES, Purpose, seal_token
 from twofa.errors import CodeRequired, SignInRequired
-from twofa.session.standing import UNSAID, Claim, Standing, checked, claim_of, judge
+from twofa.session.identity import UNSAID, Claim, Identity, checked, claim_of, judge
 from twofa.session.state import CODE_WITHIN, HeldSetup, SessionState, open_state, seal_state
 
 NOW = 1_800_000_000
@@ -40,9 +40,9 @@ def _account(generation: str | None = "g1", *, required: bool = True, state: str
     return cast("Status", type("Account", (), named))  # of a status only these three are looked at
 
 
-def _judge(state: SessionState | None, account: Status, *, host_user: Any = UNSAID, now: int = NOW) -> Standing:
+def _judge(state: SessionState | None, account: Status, *, host_user: Any = UNSAID, now: int = NOW) -> Identity:
     claim = claim_of(state, host_user, now=now, lifetime=LIFETIME)
-    return judge(claim, account, now=now) if claim.user_id is not None else Standing(reason=claim.reason)
+    return judge(claim, account, now=now) if claim.user_id is not None else Identity(reason=claim.reason)
 
 
 # --- how it is kept ------------------------------------------------------------------------------------------------
@@ -109,8 +109,8 @@ def test_all_states_against_all_accounts_and_hosts() -> None:
         _account("g2"),
     ]
     for state, account, host_user in product(states, accounts, [UNSAID, None, "alice", "bob"]):
-        standing = _judge(state, account, host_user=host_user)
-        user = standing.state and (standing.state.user_id, standing.state.signed_in)
+        identity = _judge(state, account, host_user=host_user)
+        user = identity.state and (identity.state.user_id, identity.state.signed_in)
         assert _expected(state, account, host_user) == user, (state, account, host_user)
 
 
@@ -139,26 +139,26 @@ def _expected(state: SessionState | None, account: Any, host_user: Any) -> tuple
 def test_the_refusal_says_why(state: SessionState | None, account: Status, reason: str) -> None:
     """Signed out, too long ago, or ended from elsewhere: the page can say which."""
     with pytest.raises(SignInRequired) as refusal:
-        _judge(state, account).signed_in()
+        _judge(state, account).finished_sign_in()
     assert reason == refusal.value.reason
 
 
 @pytest.mark.parametrize(("state", "recovery_only"), [("active", False), ("reenrol", True)])
 def test_who_owes_a_code_is_told_which(state: str, recovery_only: bool) -> None:
     """Half signed in is not signed in, and the refusal says whether only a recovery code serves."""
-    standing = _judge(HALF, _account(state=state))
+    identity = _judge(HALF, _account(state=state))
     with pytest.raises(CodeRequired) as refusal:
-        standing.signed_in()
+        identity.finished_sign_in()
 
-    assert HALF == standing.somebody()
+    assert HALF == identity.sign_in()
     assert ("code_owed", recovery_only) == (refusal.value.reason, refusal.value.recovery_only)
 
 
 def test_a_failure_is_never_read_as_signed_out() -> None:
     """Where the account could not be read, every question raises what went wrong."""
     failure = OSError("the database is down")
-    standing = Standing(failure=failure)
-    for question in (standing.anybody, standing.somebody, standing.signed_in, standing.account):
+    identity = Identity(failure=failure)
+    for question in (identity.sign_in_or_none, identity.sign_in, identity.finished_sign_in, identity.account_status):
         with pytest.raises(OSError, match="the database is down"):
             question()
 

@@ -14,7 +14,7 @@ from twofa.errors import CodeRequired, SignInReason, SignInRequired
 from twofa.results import Status
 from twofa.session.state import SessionState
 
-__all__ = ["UNSAID", "HostUser", "Standing", "Unsaid", "checked", "claim_of", "judge"]
+__all__ = ["UNSAID", "HostUser", "Identity", "Unsaid", "checked", "claim_of", "judge"]
 
 
 class Unsaid(Enum):
@@ -43,7 +43,7 @@ def checked(host_user: HostUser) -> HostUser:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class Identity:
     """Who a browser is, or why it is nobody."""
 
     state: SessionState | None = None
@@ -55,29 +55,30 @@ class Standing:
     failure: Exception | None = None
     """What kept the account from being read: then nothing is known, and every question raises it."""
 
-    def anybody(self) -> SessionState | None:
+    def sign_in_or_none(self) -> SessionState | None:
         """Return the sign-in, done or half done, if there is one."""
         if self.failure is not None:
             raise self.failure
         return self.state
 
-    def somebody(self) -> SessionState:
+    def sign_in(self) -> SessionState:
         """Return the sign-in, done or half done; raises `SignInRequired`."""
-        state = self.anybody()
+        state = self.sign_in_or_none()
         if state is None:
             raise SignInRequired(self.reason)
         return state
 
-    def signed_in(self) -> SessionState:
+    def finished_sign_in(self) -> SessionState:
         """Return the sign-in that is done; raises `SignInRequired`, or `CodeRequired` while a code is owed."""
-        state = self.somebody()
+        state = self.sign_in()
         if not state.signed_in:
-            raise CodeRequired(recovery_only=self.account().state == "reenrol")
+            raise CodeRequired(recovery_only=self.account_status().state == "reenrol")
         return state
 
-    def account(self) -> Status:
+    def account_status(self) -> Status:
         """Return where that user's account stands; raises `SignInRequired`."""
-        self.somebody()
+        if self.failure is not None:
+            raise self.failure
         if self.status is None:
             raise SignInRequired(self.reason)
         return self.status
@@ -105,7 +106,7 @@ def claim_of(state: SessionState | None, host_user: HostUser, *, now: int, lifet
     return Claim(user_id=None if host_user is UNSAID else host_user, state=None, reason=reason)
 
 
-def judge(claim: Claim, status: Status, *, now: int) -> Standing:
+def judge(claim: Claim, status: Status, *, now: int) -> Identity:
     """Hold a claim against the status of the user that it names.
 
     A state counts only under the generation that it was made in. Somebody whom the host names without a state of ours
@@ -113,12 +114,12 @@ def judge(claim: Claim, status: Status, *, now: int) -> Standing:
     """
     if claim.state is not None:
         if claim.state.generation != status.generation:
-            return Standing(reason="ended")
-        return Standing(state=claim.state, status=status)
+            return Identity(reason="ended")
+        return Identity(state=claim.state, status=status)
     if claim.user_id is not None and status.generation is None and not status.required:
         named = SessionState(user_id=claim.user_id, generation=None, since=now, signed_in=True, named_by_host=True)
-        return Standing(state=named, status=status)
-    return Standing(reason=claim.reason)
+        return Identity(state=named, status=status)
+    return Identity(reason=claim.reason)
 
 
 def _is_named(state: SessionState, host_user: HostUser) -> bool:
