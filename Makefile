@@ -26,7 +26,7 @@ help:
 	@echo "make lint    ruff, mypy --strict, pyright strict"
 	@echo "make format  ruff format"
 	@echo "make bench   the first table in docs/performance.md"
-	@echo "make bench-stores  the numbers in docs/performance.md: half an hour, 30 GB of disk"
+	@echo "make bench-stores  the other tables there: half an hour, 30 GB of disk"
 	@echo "make docs    run every example in README.md and docs/"
 	@echo "make screenshots  the pictures in docs/images, taken anew"
 	@echo "make lowest  every test, on the lowest versions that pyproject.toml allows"

@@ -90,3 +90,12 @@ def test_the_readme_names_tests_that_exist() -> None:
         named = set(re.findall(r"`(test_\w+\.py)`", held_by))
         assert named, name
         assert named <= there, name
+
+
+def test_the_number_of_interleavings_is_the_tested_one() -> None:
+    """The architecture page names as many interleavings as the tests go through."""
+    test = (ROOT / "tests" / "races" / "test_interleavings.py").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    (counted,) = re.findall(r"assert ([\d_]+) == sum\(", test)
+
+    assert f"{int(counted):,} interleavings" in page
