@@ -144,7 +144,7 @@ def test_a_neighbours_answer_does_not_read_as_no_record() -> None:
         named = connection.execute("SELECT name FROM pg_prepared_statements WHERE name LIKE '_pg3%'", prepare=False)
         (name,) = named.fetchone() or ("",)
         connection.execute(f'DEALLOCATE "{name}"'.encode(), prepare=False)
-        connection.execute(f'PREPARE "{name}" AS SELECT 1 WHERE $1 IS NULL'.encode(), prepare=False)
+        connection.execute(f'PREPARE "{name}" (text) AS SELECT 1 WHERE $1 IS NULL'.encode(), prepare=False)
     with pytest.raises(UnexpectedAnswer, match="prepare_threshold=None"):
         store.load("user-42")
     pool.close()
