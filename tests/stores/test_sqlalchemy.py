@@ -276,7 +276,9 @@ class TestAiomysql(Awaiting):
     @pytest.fixture(scope="class")
     @classmethod
     def url(cls):
-        return new_url(mariadb.server(), "aiomysql").replace("mysql+", "mariadb+")
+        server = mariadb.server()
+        url = new_url(server, "aiomysql")
+        return url if server.is_mysql else url.replace("mysql+", "mariadb+")
 
 
 class TestPysqlite(Blocking, ProcessConformance):
