@@ -50,6 +50,10 @@ class Population:
         self._other = synthetic_record(user(0)).document
         self._order = [chosen[turn % len(chosen)] for turn in range(logins)]
 
+    def who_sign_in(self) -> list[int]:
+        """Return the numbers of those whose records are real."""
+        return list(self._real)
+
     def batches(self) -> Iterator[range]:
         """Yield all users' numbers, some at a time."""
         for first in range(0, self.size, BATCH):

@@ -7,20 +7,24 @@ from pymongo.collection import Collection
 from pymongo.errors import DuplicateKeyError
 from pymongo.read_concern import ReadConcern
 
-from twofa.stores import Change, Store, Stored
+from twofa.stores import Change, Store, Stored, UnexpectedAnswer
 
 
 class MongoDBStore(Store):
     """`collection` is the store's own: without a collation, by which two user ids might be one."""
 
     def __init__(self, collection: Collection[dict[str, Any]]) -> None:
-        durable, primary = WriteConcern("majority", j=True), ReadPreference.PRIMARY
-        self._users = collection.with_options(None, primary, durable, ReadConcern("majority"))
+        options = (None, ReadPreference.PRIMARY, WriteConcern("majority", j=True), ReadConcern("majority"))
+        self._users, self._database = collection.with_options(*options), collection.database.with_options(*options)
 
     def load(self, user_id: str) -> Stored | None:
         """Return the record, or `None`."""
-        found = self._users.find_one({"_id": user_id})
-        return Stored(found["version"], found["document"]) if found else None
+        asked = {"asked_by": "twofa", "id": user_id}  # comes back in any case: "no record" is to be said
+        join = {"from": self._users.name, "localField": "id", "foreignField": "_id", "as": "found"}
+        answer = list(self._database.aggregate([{"$documents": [asked]}, {"$lookup": join}]))
+        if len(answer) != 1 or answer[0] | asked != answer[0]:
+            raise UnexpectedAnswer("this answers something else")
+        return next((Stored(each["version"], each["document"]) for each in answer[0]["found"]), None)
 
     def swap(self, user_id: str, change: Change) -> bool:
         """Apply the change if the version is still the expected one; return whether it was."""

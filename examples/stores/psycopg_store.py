@@ -5,11 +5,12 @@ from contextlib import AbstractContextManager
 
 from psycopg import Connection, errors
 
-from twofa.stores import Change, Store, Stored
+from twofa.stores import Change, Store, Stored, UnexpectedAnswer
 
 TABLE = """CREATE TABLE IF NOT EXISTS twofa
     (user_id text COLLATE "C" PRIMARY KEY, version text NOT NULL, document text NOT NULL)"""
-SELECT = "SELECT version, document FROM twofa WHERE user_id = %(id)s"
+SELECT = """SELECT 'twofa', %(id)s::text, version, document
+    FROM (SELECT 1) AS asked LEFT JOIN twofa ON user_id = %(id)s::text"""
 INSERT = "INSERT INTO twofa VALUES (%(id)s, %(version)s, %(document)s) ON CONFLICT DO NOTHING"
 UPDATE = "UPDATE twofa SET version = %(version)s, document = %(document)s WHERE user_id = %(id)s AND version = %(old)s"
 DELETE = "DELETE FROM twofa WHERE user_id = %(id)s AND version = %(old)s"
@@ -25,7 +26,9 @@ class PsycopgStore(Store):
         """Return the record, or `None`."""
         with self._connect() as connection:
             row = connection.execute(SELECT, {"id": user_id}).fetchone()
-        return Stored(*row) if row else None
+        if row is None or row[:2] != ("twofa", user_id):  # "no record" is to be said, and by the right statement
+            raise UnexpectedAnswer("not the answer: a proxy that pools transactions needs prepare_threshold=None")
+        return Stored(*row[2:]) if row[2] else None
 
     def swap(self, user_id: str, change: Change) -> bool:
         """Apply the change if the version is still the expected one; return whether it was."""

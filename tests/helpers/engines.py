@@ -14,16 +14,21 @@ from twofa.stores.sqlalchemy import AsyncSQLAlchemyStore, SQLAlchemyStore
 
 def engine_for(url: str, **options: Any) -> Any:
     """Return a blocking engine; on SQLite as its host should set it up."""
-    engine = create_engine(url, **options)
+    engine = create_engine(url, **_patient(url, options))
     prepare_sqlite(engine)
     return engine
 
 
 def async_engine_for(url: str, **options: Any) -> Any:
     """Return an asynchronous engine."""
-    engine = create_async_engine(url, **{"poolclass": AsyncAdaptedQueuePool, **options})
+    engine = create_async_engine(url, **{"poolclass": AsyncAdaptedQueuePool, **_patient(url, options)})
     prepare_sqlite(engine.sync_engine)
     return engine
+
+
+def _patient(url: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Let SQLite wait for longer than five seconds: it polls for its lock, and starves some of many on a busy machine."""
+    return {"connect_args": {"timeout": 60}, **options} if url.startswith("sqlite") else options
 
 
 def prepare_sqlite(engine: Any) -> None:

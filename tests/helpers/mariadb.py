@@ -1,7 +1,7 @@
 """A MariaDB server of the tests' own, with its default durability.
 
 `TWOFA_TEST_MARIADB_URL` names another server instead (`mysql://root:secret@127.0.0.1:3306/mysql`), by a user who may
-create databases.
+create databases. It may be a MySQL: the same tests are for both.
 """
 
 from __future__ import annotations
@@ -61,6 +61,13 @@ class MariaDB:
             database=database,
             autocommit=True,
         )
+
+    @property
+    def is_mysql(self) -> bool:
+        """Whether the server that was named is MySQL."""
+        with contextlib.closing(self.connect()) as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT VERSION()")
+            return "MariaDB" not in cursor.fetchone()[0]
 
     def new_database(self) -> str:
         """Create an empty database; return its name."""

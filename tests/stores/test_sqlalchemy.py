@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -37,8 +39,6 @@ from twofa.testing.async_conformance import EventLoop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
-
 
 # --- engines -------------------------------------------------------------------------------------------------------
 
@@ -240,6 +240,35 @@ class TestSerializable(Blocking):
 
 
 @on_postgresql
+class TestPartitioned(Blocking):
+    """PostgreSQL by psycopg, on the partitioned tables of docs/scale.md."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def url(cls):
+        url = new_url(postgresql.server(), "psycopg")
+        engine = engine_for(url, isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            for statement in partitioned_tables():
+                connection.execute(text(statement))
+        engine.dispose()
+        return url
+
+    def cut_off(self, store):
+        with store._engine.begin() as connection:
+            connection.execute(text("ALTER TABLE twofa_record RENAME TO gone"))
+
+
+def partitioned_tables() -> list[str]:
+    """Return the statements of docs/scale.md that make the tables, with all sixteen partitions of the records."""
+    page = (Path(__file__).parent.parent.parent / "docs" / "scale.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```sql\n(.*?)```", page, re.DOTALL)
+    statements = [statement.split("--")[0] for statement in block.split("\n;\n")]
+    one = next(statement for statement in statements if "twofa_record_0" in statement)
+    return statements + [one.replace("_0", f"_{n}").replace("REMAINDER 0", f"REMAINDER {n}") for n in range(1, 16)]
+
+
+@on_postgresql
 class TestAsyncPsycopg(Awaiting):
     """PostgreSQL by psycopg, awaiting."""
 
@@ -276,7 +305,9 @@ class TestAiomysql(Awaiting):
     @pytest.fixture(scope="class")
     @classmethod
     def url(cls):
-        return new_url(mariadb.server(), "aiomysql").replace("mysql+", "mariadb+")
+        server = mariadb.server()
+        url = new_url(server, "aiomysql")
+        return url if server.is_mysql else url.replace("mysql+", "mariadb+")
 
 
 class TestPysqlite(Blocking, ProcessConformance):

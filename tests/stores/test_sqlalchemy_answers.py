@@ -7,8 +7,9 @@ import sys
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import postgresql
@@ -25,6 +26,7 @@ from support import USER, World
 from twofa import Change
 from twofa.stores import UnexpectedAnswer
 from twofa.stores.sqlalchemy.answers import Question
+from twofa.stores.sqlalchemy.confirmation import confirmed
 from twofa.testing.samples import event as event_number
 from twofa.testing.samples import numbers, stored, version
 
@@ -196,6 +198,40 @@ def test_two_schemas_are_two_questions() -> None:
     markers = {Question.named("load", schema).marker for schema in (None, "a", "b", "A", "a'b", "Second factor")}
     assert 6 == len(markers)
     assert all(marker.replace(" ", "").isalnum() for marker in markers)
+
+
+@pytest.mark.parametrize("driver", ["psycopg", "asyncpg", "another"])
+def test_a_warning_that_a_commit_may_be_lost_is_heard(driver: str) -> None:
+    """What a driver passes on of a cancelled wait for the standby raises, any other notice does not, and none is heard after."""
+    listeners: list[Any] = []
+    names = {
+        "psycopg": ("add_notice_handler", "remove_notice_handler"),
+        "asyncpg": ("add_log_listener", "remove_log_listener"),
+    }
+    methods = names.get(driver, ("listen", "forget"))
+    connection = SimpleNamespace(**{methods[0]: listeners.append, methods[1]: listeners.remove})
+
+    def say(routine: str) -> None:
+        for listener in listeners:
+            if driver == "psycopg":
+                listener(SimpleNamespace(source_function=routine))
+            else:
+                listener(connection, SimpleNamespace(server_source_function=routine))
+
+    with confirmed(connection):
+        say("exec_stmt_raise")
+    assert [] == listeners
+    refused = pytest.raises(UnexpectedAnswer, match="synchronous standby") if driver != "another" else nullcontext()
+    with refused, confirmed(connection):
+        say("SyncRepWaitForLSN")
+    assert [] == listeners
+
+
+@on_postgresql
+def test_a_standby_says_so(pg: EmptyDatabase) -> None:
+    """What PostgreSQL answers on a standby is not believed (on a real one: see the tests of replication)."""
+    with pytest.raises(UnexpectedAnswer, match="a replica has answered"):
+        pg.store._database.stored("yes", None, None)
 
 
 # --- fork ----------------------------------------------------------------------------------------------------------

@@ -75,7 +75,8 @@ def test_a_reader_that_waits_goes_on_when_the_writer_commits(
 def test_the_reader_leaves_the_connection_as_it_was(maria: EmptyDatabase) -> None:
     """A connection on which the outbox was read, in time or not, neither commits by itself nor has another level."""
     store = maria.open(pool_size=1, max_overflow=0, isolation_level="SERIALIZABLE")
-    state = text("SELECT CONCAT(@@autocommit, @@SESSION.tx_isolation)")
+    level = "transaction_isolation" if maria.server.is_mysql else "tx_isolation"
+    state = text(f"SELECT CONCAT(@@autocommit, @@SESSION.{level})")
     with store._engine.connect() as connection:
         before = connection.scalar(state)
     assert put(store)
