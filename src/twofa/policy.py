@@ -107,7 +107,8 @@ class Throttle:
     block_after: int = 100
     """Consecutive wrong codes after which the authenticator (or the set) is blocked for good.
 
-    Strangers are refused long before: from four fifths of this number, in a row or within 30 days.
+    Strangers are refused long before: from four fifths of this number, in a row or within 30 days. With 1 or 2 a change
+    of the password gives the owner no further try.
     """
     longest_recovery_wait: int = 86_400
     """Seconds that a wait for a recovery code does not exceed, in a browser that the owner has not used before."""

@@ -503,7 +503,7 @@ BRANCHES: dict[str, tuple[list[str], Act, Act]] = {
     ),
     "strangers refused": (
         ["throttled"],
-        lambda s: s.strangers(5),
+        lambda s: s.strangers(4),
         lambda s: s.world.face.verify(USER, s.phone.code()),
     ),
     "codes acknowledged": (

@@ -193,6 +193,25 @@ def test_the_mailbox_grants_twenty_attempts_a_month_at_most() -> None:
     assert 20 == guesses
 
 
+@pytest.mark.parametrize("limit", range(4, 101))
+def test_a_change_of_the_password_lets_the_owner_try_again_twice_a_month(limit: int) -> None:
+    """P13: however few wrong codes block, each of two changes of the password gives a stranger one more attempt."""
+    throttle = Throttle(block_after=limit)
+    failures = Failures()
+    while until(failures, lane="strangers", throttle=throttle) != NOW + MONTH:
+        failures = replace(failures, strangers=replace(failures.strangers, in_a_row=0))
+        failures = failures.counted("strangers", throttle, NOW)
+
+    for _ in range(2):
+        failures = failures.password_changed(NOW)
+        assert until(failures, lane="strangers", throttle=throttle) is None
+        while until(failures, lane="strangers", throttle=throttle) != NOW + MONTH:
+            failures = replace(failures, strangers=replace(failures.strangers, in_a_row=0))
+            failures = failures.counted("strangers", throttle, NOW)
+
+    assert not failures.blocked(throttle)
+
+
 # --- block ---------------------------------------------------------------------------------------------------------
 
 
@@ -299,6 +318,15 @@ def test_a_clock_that_moved_back_never_stretches_a_wait() -> None:
     """However far back the clock goes, a wait lasts its own length from now at most."""
     for back in (1, HOUR, 10 * 365 * DAY):
         assert NOW - back + 30 == until(failed(5), NOW - back)
+
+
+@each_lane
+@pytest.mark.parametrize("back", [1, HOUR, DAY - 100])
+def test_a_clock_that_moved_back_stretches_no_refusal(back: int, lane: Any) -> None:
+    """A lane that is full is looked at again after 30 days from now, even if it was filled in what is now the future."""
+    full = replace(failed(100, lane=lane), consecutive=0)
+
+    assert NOW - back + MONTH == until(full, NOW - back, lane)
 
 
 def test_an_anchored_wait_passes_on_the_moved_clock() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support import ACCOUNT, FAST, USER, World
 
-from twofa import ByCode, ByRecoveryCode, ByVerification, Policy, Vouched
+from twofa import ByCode, ByRecoveryCode, ByVerification, Policy, Throttle, Vouched
 from twofa._engine.transitions import STATES, TABLE, Requirement
 from twofa.errors import (
     AlreadyEnrolled,
@@ -515,6 +515,22 @@ def test_a_vouched_change_is_on_record(world: World) -> None:
     event = world.store.events(USER)[-1]
     assert "disabled" == event.kind
     assert {"proof": "vouched", "by": CAROL.by, "reason": CAROL.reason} == dict(event.detail)
+
+
+def test_a_blocked_set_counts_for_nothing_before_it_is_erased(world: World) -> None:
+    """The attempt that blocks is counted before its hash: if its caller goes away, a login shows no codes either."""
+    phone, codes = world.enrol()
+    impatient = world.new_face(Policy(recovery_code_length=24, throttle=Throttle(block_after=1)))
+
+    def killed(_job: object) -> None:
+        raise ConnectionError
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(ConnectionError):
+        patch.setattr("twofa._engine.hashing.Job.run", killed)
+        impatient.redeem_recovery_code(USER, codes[0])
+
+    assert 0 == impatient.status(USER).recovery_codes_remaining
+    assert 0 == impatient.verify(USER, phone.code()).recovery_codes_remaining
 
 
 # --- the way back in -----------------------------------------------------------------------------------------------

@@ -163,9 +163,9 @@ def judge_recovery_code(
 
 def _count_recovery_code(call: Call, state: State, held: RecoverySet | None, code: Hidden[str]) -> Decision[Any]:
     throttle = call.policy.throttle
-    failures = held.failures.under(throttle) if held else None
-    if held is None or failures is None or not held.remaining or failures.blocked(throttle):
+    if held is None or not held.usable(throttle):
         return call.refuse(RecoveryCodesExhausted())
+    failures = held.failures.under(throttle)
     read = read_typed_code(held, code)
     if read is None:
         return call.refuse(MalformedCode(), EventKind.CODE_MALFORMED)

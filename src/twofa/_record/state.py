@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import binascii
 from dataclasses import dataclass, field, replace
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from twofa._parameters import SHORTEST_SECRET
 from twofa._record.throttle import CLOCK_SKEW, Failures
 from twofa.otp import TOTP, Algorithm, LenientTOTP
+
+if TYPE_CHECKING:
+    from twofa.policy import Throttle
 
 LONGEST_SETUP = 600
 """Seconds that a set-up waits at most: no policy allows more."""
@@ -111,6 +114,10 @@ class RecoverySet(Remembered):
     def remaining(self) -> int:
         """Codes that can still be used."""
         return len(self.slots) - len(self.spent)
+
+    def usable(self, throttle: Throttle) -> int:
+        """Return how many codes still work: none once the set is blocked, even if nothing has erased it yet."""
+        return 0 if self.failures.under(throttle).blocked(throttle) else self.remaining
 
     def blocked(self) -> RecoverySet:
         """Return the set with nothing left to guess."""

@@ -184,9 +184,11 @@ class Failures:
 
     def _refused_until(self, lane: LaneName, throttle: Throttle, now: int) -> int:
         if lane == "known":
-            return _room_at(self.known.within(now), throttle.block_after)
-        share, grant = max(1, throttle.block_after * 4 // 5), throttle.block_after // 10
-        in_a_month = _room_at(self.strangers.within(now), share + grant * len(self._grants_within(now)))
+            return _room_at(self.known.within(now), throttle.block_after, now)
+        # However few wrong codes block: a change of the password lets the owner try once more, twice in 30 days.
+        share = max(1, min(throttle.block_after * 4 // 5, throttle.block_after - 1 - _MOST_GRANTS))
+        grant = max(1, throttle.block_after // 10)
+        in_a_month = _room_at(self.strangers.within(now), share + grant * len(self._grants_within(now)), now)
         # Whatever was granted, the failure that would block is not for strangers to make.
         in_a_row = max(1, min(share + grant * self.granted, throttle.block_after - 1))
         if self.consecutive < in_a_row:
@@ -202,6 +204,7 @@ class Failures:
         return replace(self, known=lane) if name == "known" else replace(self, strangers=lane)
 
 
-def _room_at(times: tuple[int, ...], most: int) -> int:
+def _room_at(times: tuple[int, ...], most: int, now: int) -> int:
     """Return when fewer than `most` of the times are within 30 days; 0 if that is so already."""
-    return times[-most] + MONTH if len(times) >= most else 0
+    # Never further off than 30 days, whatever the clock did.
+    return min(times[-most], now) + MONTH if len(times) >= most else 0

@@ -45,7 +45,7 @@ class SignIn(Operation[Verification]):
             user_id=self.call.user_id,
             method="recovery_code" if passed.step_offset is None else "totp",
             at=utc(self.call.now),
-            recovery_codes_remaining=state.recovery.remaining if state.recovery else 0,
+            recovery_codes_remaining=state.recovery.usable(self.call.policy.throttle) if state.recovery else 0,
             step_offset=passed.step_offset,
             failed_before=passed.failed_before,
             _token=self.token,

@@ -60,8 +60,7 @@ def _describe(call: Call, state: State) -> Status:
     totp = authenticator.totp if authenticator else None
     live = pending is not None and pending.totp is not None
     throttle, lane = call.policy.throttle, call.lane(state)
-    blocked = held is not None and held.failures.under(throttle).blocked(throttle)
-    remaining = held.remaining if held and not blocked else 0
+    remaining = held.usable(throttle) if held else 0
     recovery_wait = throttle.longest_recovery_wait if lane == "strangers" else throttle.longest_wait
     return Status(
         required=state.protected,

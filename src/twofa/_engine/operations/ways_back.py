@@ -43,7 +43,7 @@ def codes_that_could_be_lost(call: Call, state: State, proof: Proof | None) -> T
     """
     if state.name != "reenrol" or isinstance(proof, Vouched) or state.recovery is None:
         return None
-    others = _left(call, state, proof)
+    others = state.recovery.usable(call.policy.throttle) - isinstance(proof, ByRecoveryCode)
     known = state.recovery.acknowledged or isinstance(proof, ByRecoveryCode)
     return ReenrolmentRequired() if others >= 1 and known else None
 
@@ -56,5 +56,4 @@ def _left(call: Call, state: State, proof: Proof | None) -> int:
     if isinstance(proof, ByRecoveryCode):
         # Whether the set is blocked is for the judge to say: the last attempt before the block is this one, counted.
         return held.remaining - 1
-    blocked = held.failures.under(call.policy.throttle).blocked(call.policy.throttle)
-    return 0 if blocked else held.remaining
+    return held.usable(call.policy.throttle)
