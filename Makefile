@@ -45,7 +45,7 @@ test: $(VENV)/wheel-$(TAG) $(VENV)/test-$(TAG) $(VENV)/browser-$(TAG)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term --cov-fail-under=100
 
 proof: $(VENV)/wheel-$(TAG) $(VENV)/test-$(TAG) $(VENV)/browser-$(TAG)
-	TWOFA_PROOF=1 $(BIN)/python -m pytest -n 2 --dist loadgroup -m "heavy or proof"
+	TWOFA_PROOF=1 $(BIN)/python -m pytest -n 2 --dist loadgroup -m "heavy or proof" --timeout 1800
 
 lint: $(VENV)/lint-$(TAG)
 	$(BIN)/ruff check .

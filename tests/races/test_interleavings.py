@@ -234,7 +234,7 @@ PAIRS: dict[str, tuple[int, int, int, int]] = {
     "replacing": (732_815, 74_323, 42, 12),
     "two codes left": (667_629, 63_282, 42, 12),
     "near the wait": (287_043, 38_366, 630, 12),
-    "near the block": (291_959, 38_090, 2_408, 12),
+    "near the block": (292_541, 38_186, 3_360, 12),
     "waiting": (15_370, 5_326, 0, 6),
     "exhausted": (53_981, 11_997, 7, 7),
     "reenrol": (275_386, 31_393, 28, 10),
@@ -337,7 +337,7 @@ def test_every_interleaving_of_three_long_calls_keeps_the_promises(
 
 def test_how_many_interleavings_there_are() -> None:
     """The number that the documentation names."""
-    assert 4_941_057_867 == sum(found[0] for found in (*PAIRS.values(), *TRIPLES.values(), *LONG_TRIPLES.values()))
+    assert 4_941_058_449 == sum(found[0] for found in (*PAIRS.values(), *TRIPLES.values(), *LONG_TRIPLES.values()))
 
 
 # --- a sample, one by one ------------------------------------------------------------------------------------------
