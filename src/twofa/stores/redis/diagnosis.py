@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from twofa.stores import findings
 from twofa.stores.protocol import Finding
@@ -63,7 +63,7 @@ def _persistence(info: Mapping[str, Any], *, save: str | None, fsync: str | None
 
 def _setting(reply: Any) -> str | None:
     """Return what `CONFIG GET` says of one setting, or `None` where nobody may ask."""
-    if not isinstance(reply, dict):
+    if not hasattr(reply, "values"):  # the exception that says so
         return None
-    value = next(iter(cast("dict[Any, Any]", reply).values()), None)
+    value: Any = next(iter(reply.values()), None)
     return value.decode() if isinstance(value, bytes) else value
