@@ -8,10 +8,13 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
+
+import operated_app
 
 from twofa.cli import main
 
@@ -50,6 +53,7 @@ class Operator:
     more: dict[str, str] = field(default_factory=dict)
     in_process: bool = False
     """Call `main` instead of starting a process: faster, and seen by what measures the tests' coverage."""
+    main: Callable[[Sequence[str]], int] = main
 
     @property
     def environment(self) -> dict[str, str]:
@@ -79,8 +83,9 @@ class Operator:
             stack.enter_context(contextlib.redirect_stderr(err))
             if self.app is None:
                 os.environ.pop("TWOFA_APP", None)
+            stack.callback(operated_app.close)
             try:
-                code = main(arguments)
+                code = self.main(arguments)
             except SystemExit as ended:
                 code = int(ended.code or 0)
         return Ended(code, out.getvalue(), err.getvalue())

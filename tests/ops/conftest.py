@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from operated_app import make_store
+from operated_app import close, make_store
 from operator_console import Operator
 from postgresql import on_postgresql, server
 from support import FAST, KEY, OTHER_KEY
@@ -34,6 +34,12 @@ class Application:
         ring = KeyRing(*keys or [KEY])
         return TwoFactor(self.store, keys=ring, issuer="Example", policy=FAST, clock=self.clock, namespace=namespace)
 
+    def move_in(self, *user_ids: str, key: str = OTHER_KEY) -> None:
+        """Enrol many users quickly."""
+        two_factor = self.two_factor(key)
+        for user_id in user_ids:
+            two_factor.import_authenticator(user_id, bytes(range(20)), by="ops", reason="moved")
+
     def enrol(self, user_id: str, *keys: str, namespace: str = "") -> tuple[Phone, RecoveryCodes]:
         """Enrol a user."""
         two_factor = self.two_factor(*keys, namespace=namespace)
@@ -44,25 +50,34 @@ class Application:
         return phone, codes
 
 
-@pytest.fixture(
-    params=[
-        "sqlite, blocking",
-        "sqlite, async",
-        pytest.param("postgresql, blocking", marks=on_postgresql),
-        pytest.param("postgresql, async", marks=on_postgresql),
-    ]
-)
+@pytest.fixture(params=["blocking", "async"])
 def application(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Application]:
-    """An application on each store and with each face."""
+    """An application with each face. Its operator's commands run in this process."""
+    with make_application("sqlite", tmp_path, awaits=request.param == "async") as application:
+        application.operator.in_process = True
+        yield application
+
+
+KINDS = [
+    "sqlite, blocking",
+    "sqlite, async",
+    pytest.param("postgresql, blocking", marks=on_postgresql),
+    pytest.param("postgresql, async", marks=on_postgresql),
+]
+
+
+@pytest.fixture(params=KINDS)
+def by_process(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Application]:
+    """An application on each store and with each face. Its operator's commands are processes."""
     engine, face = request.param.split(", ")
-    with _application(engine, tmp_path, awaits=face == "async") as application:
+    with make_application(engine, tmp_path, awaits=face == "async") as application:
         yield application
 
 
 @pytest.fixture
 def on_sqlite(tmp_path: Path) -> Iterator[Application]:
-    """An application on SQLite, for what neither depends on the store nor on the face nor on being a process."""
-    with _application("sqlite", tmp_path) as application:
+    """An application for what depends neither on the store nor on the face nor on being a process."""
+    with make_application("sqlite", tmp_path) as application:
         application.operator.in_process = True
         yield application
 
@@ -70,20 +85,20 @@ def on_sqlite(tmp_path: Path) -> Iterator[Application]:
 @pytest.fixture
 def on_postgresql_too(tmp_path: Path) -> Iterator[Application]:
     """The same on PostgreSQL; mark the test `on_postgresql`."""
-    with _application("postgresql", tmp_path) as application:
+    with make_application("postgresql", tmp_path) as application:
         application.operator.in_process = True
         yield application
 
 
 @contextmanager
-def _application(engine: str, tmp_path: Path, *, awaits: bool = False) -> Iterator[Application]:
+def make_application(engine: str, tmp_path: Path, *, awaits: bool = False) -> Iterator[Application]:
     where = str(tmp_path / "app.db")
     if engine == "postgresql":
         where = server().url(server().new_database(), driver="psycopg")
     with ExitStack() as stack:
         store = make_store(where, awaits=False)
         if engine == "postgresql":
-            stack.callback(store._engine.dispose)
+            stack.callback(close)
             store.create_tables()
         else:
             stack.enter_context(store)

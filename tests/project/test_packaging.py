@@ -21,7 +21,7 @@ MODULES = sorted(module.name for module in pkgutil.walk_packages([str(PACKAGE)],
 LAYERS = [
     {"_base32", "_entropy", "_hidden", "_parameters", "_plain", "_text", "_time"}
     | {"errors", "events", "key_uri", "otp", "policy", "proofs", "qr", "results"},
-    {"stores", "stores.protocol", "stores.trail"},
+    {"stores", "stores.findings", "stores.protocol", "stores.trail"},
     {"_record"},
     {"keys"},
     {"_engine"},

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import importlib
 import inspect
-import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from twofa.asynchronous import AsyncTwoFactor
@@ -55,17 +55,17 @@ def load_application(name: str | None) -> TwoFactor | AsyncTwoFactor:
 
 
 def _import(name: str) -> object:
-    # As `python -m` does it: a console script would not find a module in the folder that it is started in.
-    if os.getcwd() not in sys.path:  # noqa: PTH109  # what stands in sys.path is text
-        sys.path.insert(0, os.getcwd())  # noqa: PTH109
+    # A migration script would otherwise find what lies beside itself, and not what lies in the current folder.
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as missing:
         if missing.name is None or not f"{name}.".startswith(f"{missing.name}."):
             raise
         raise ApplicationNotFound(
-            f"there is no module {missing.name!r} in {os.getcwd()} or on PYTHONPATH: "  # noqa: PTH109
-            "start this where your application starts"
+            f"there is no module {missing.name!r} in {here} or on PYTHONPATH: start this where your application starts"
         ) from None
 
 

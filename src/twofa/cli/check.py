@@ -1,7 +1,7 @@
 """`check`: look for mistakes in keys, store and clock. Writes nothing, but asks the store whether it could.
 
 What can be asked of any store is asked here. What only one kind of store can find out about its database, it says
-itself, if it is `Checkable`.
+itself, if it is `Diagnosable`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from twofa._record.state import State
 from twofa.cli.console import first_line, printable
 from twofa.cli.exits import Exit
 from twofa.errors import RecordDamaged, RecordError, UnknownKey
-from twofa.stores.protocol import Change, Checkable, Finding
+from twofa.stores.protocol import Change, Diagnosable, Finding
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -62,7 +62,7 @@ def _findings(application: Application, records: int) -> Iterator[Finding]:
 
 def _in_the_database(application: Application) -> Sequence[Finding]:
     store = application.store
-    return application.call(store.check, application.settings.now()) if isinstance(store, Checkable) else ()
+    return application.call(store.diagnose, application.settings.now()) if isinstance(store, Diagnosable) else ()
 
 
 # --- records -------------------------------------------------------------------------------------------------------
@@ -97,7 +97,7 @@ class _Records:
         self._of_no_namespace = 0
 
     def open(self, user_id: str, stored: Stored | Exception | None) -> None:
-        """Open one; it may have been deleted since it was listed. Raises what the store has raised."""
+        """Open one. It may have been deleted since it was listed. Raises what the store has raised."""
         if isinstance(stored, Exception):
             raise stored
         if stored is None:

@@ -31,7 +31,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console(sys.stdout, sys.stderr, as_json=parsed.json)
     if parsed.run is None:
         return commands.generate_key(console)
-    return run_on_named_application(parsed.app, lambda application: parsed.run(application, parsed, console), console)
+    return run_on_named_application(
+        parsed.app,
+        lambda application: parsed.run(application, parsed, console),
+        console,
+        # That an application does not start is what `check` is there to find.
+        not_started=Exit.CRITICAL if parsed.command == "check" else Exit.UNKNOWN,
+    )
 
 
 def run(arguments: Namespace, two_factor: TwoFactor | AsyncTwoFactor, out: TextIO, err: TextIO) -> int:
@@ -45,8 +51,17 @@ def run(arguments: Namespace, two_factor: TwoFactor | AsyncTwoFactor, out: TextI
     return _run(two_factor, lambda application: arguments.run(application, arguments, console), console)
 
 
-def run_on_named_application(name: str | None, action: Callable[[Application], int], console: Console) -> int:
-    """Find an application by its name and carry out `action` on it; return the exit code."""
+def run_on_named_application(
+    name: str | None,
+    action: Callable[[Application], int],
+    console: Console,
+    *,
+    not_started: Exit = Exit.UNKNOWN,
+) -> int:
+    """Find an application by its name and carry out `action` on it; return the exit code.
+
+    That is `not_started` for an application that is there, but does not start.
+    """
     try:
         face = load_application(name)
     except ApplicationNotFound as problem:
@@ -54,12 +69,12 @@ def run_on_named_application(name: str | None, action: Callable[[Application], i
         return Exit.UNKNOWN
     except InvalidKey as problem:
         console.fail(str(problem), problem.code)
-        return Exit.CRITICAL
+        return not_started
     except Exception as problem:  # whatever the host's modules raise
         if not console.as_json:
             traceback.print_exc(file=sys.stderr)
-        console.fail(f"{name} cannot be imported: {first_line(problem)}", "application_failed")
-        return Exit.UNKNOWN
+        console.fail(f"{name} does not start: {first_line(problem)}", "application_failed")
+        return not_started
     return _run(face, action, console)
 
 

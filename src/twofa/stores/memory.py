@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
+from twofa.stores import findings
 from twofa.stores.protocol import OutboxEntry, Store
 from twofa.stores.trail import number_of, seconds_of
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from twofa.events import Event
-    from twofa.stores.protocol import Change, Stored
+    from twofa.stores.protocol import Change, Finding, Stored
 
 
 class MemoryStore(Store):
@@ -79,6 +80,10 @@ class MemoryStore(Store):
         """Return up to `limit` user ids greater than `after`, in the order of their code points."""
         with self._lock:
             return tuple(sorted(user_id for user_id in self._records if user_id > after)[:limit])
+
+    def diagnose(self, now: float) -> tuple[Finding, ...]:  # noqa: ARG002  # there is no database's clock
+        """Say that this is no store for production, for `python -m twofa check`."""
+        return (findings.in_memory(),)
 
     def __repr__(self) -> str:
         return "MemoryStore()"

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AsyncStore",
     "Change",
-    "Checkable",
+    "Diagnosable",
     "Finding",
     "Listing",
     "Outbox",
@@ -158,9 +158,9 @@ class Finding:
 
 
 @runtime_checkable
-class Checkable(Protocol):
+class Diagnosable(Protocol):
     """An optional ability of a store: it finds mistakes in its database, for `python -m twofa check`."""
 
-    def check(self, now: float) -> "Sequence[Finding]":
+    def diagnose(self, now: float) -> "Sequence[Finding]":
         """Return what is wrong, without writing anything. `now` is the application's time in Unix seconds."""
         ...

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from twofa.events import Event
-    from twofa.stores.protocol import Change, OutboxEntry, Store
+    from twofa.stores.protocol import Change, Finding, OutboxEntry, Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +69,12 @@ class ThreadedStore(AsyncStore):
     async def user_ids(self, after: str = "", limit: int = 100) -> Sequence[str]:
         """Return up to `limit` user ids after `after`. Raises `TypeError` if the wrapped store cannot list them."""
         return cast("Sequence[str]", await self._call("user_ids", after, limit))
+
+    async def diagnose(self, now: float) -> Sequence[Finding]:
+        """Return what the wrapped store finds wrong with its database, nothing if it does not look."""
+        if not hasattr(self._store, "diagnose"):
+            return ()
+        return cast("Sequence[Finding]", await self._call("diagnose", now))
 
     async def _call(self, ability: str, *arguments: object) -> object:
         method = getattr(self._store, ability, None)

@@ -6,7 +6,7 @@ Both under the host's recorded word: no code shows that the owner is asking.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from twofa import _entropy
 from twofa._engine import arguments
@@ -135,16 +135,15 @@ class ExportAuthenticator(Operation[ExportedAuthenticator]):
     def effect(self, passed: Passed, done: Done) -> Decision[ExportedAuthenticator]:
         """Show the secret once the trail says so. The account stays as it is."""
         state = passed.state
-        if state.authenticator is None:  # the table let through only an active account
-            raise AssertionError
-        totp = state.authenticator.totp.calculator()
+        authenticator = cast("Authenticator", state.authenticator)  # the table lets only an active account through
+        totp = authenticator.totp.calculator()
         exported = ExportedAuthenticator(
             _secret=Hidden(totp.secret),
             _uri=Hidden(totp.uri(account_name=self.label.account_name, issuer=self.label.issuer)),
             algorithm=totp.algorithm,
             digits=totp.digits,
             period=totp.period,
-            last_step=state.authenticator.last_step,
+            last_step=authenticator.last_step,
         )
         event = self.call.event(EventKind.AUTHENTICATOR_EXPORTED, **_recorded(self.word))
         return Decision(value=exported, state=state, events=(event,))

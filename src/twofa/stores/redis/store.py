@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from typing_extensions import override
 
 from twofa.stores.protocol import AsyncStore, Store
-from twofa.stores.redis import opening, pages, records
+from twofa.stores.redis import diagnosis, opening, pages, records
 from twofa.stores.redis.clients import check_client, check_servers
 from twofa.stores.redis.layout import DEFAULT_SHARDS
 from twofa.stores.redis.settings import check_settings
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from twofa.events import Event
-    from twofa.stores.protocol import Change, OutboxEntry, Stored
+    from twofa.stores.protocol import Change, Finding, OutboxEntry, Stored
     from twofa.stores.redis.clients import AsyncClient, Client
     from twofa.stores.redis.exchange import Command, Exchange, Replies
     from twofa.stores.redis.opening import Opened
@@ -69,8 +69,7 @@ class RedisStore(Store):
             replicas=replicas,
             replica_timeout=replica_timeout,
         )
-        nodes: list[Any] = getattr(client, "get_primaries", lambda: [None])()
-        self._carry_out(check_servers(nodes, settings))
+        self._carry_out(check_servers(self._nodes(), settings))
         self._opened = self._carry_out(opening.open_store(settings))
 
     @override
@@ -103,6 +102,13 @@ class RedisStore(Store):
     def user_ids(self, after: str = "", limit: int = 100) -> tuple[str, ...]:
         """Return up to `limit` user ids greater than `after`, in the order of their bytes."""
         return self._carry_out(pages.user_ids(self._opened, after, limit))
+
+    def diagnose(self, now: float) -> tuple[Finding, ...]:
+        """Return what is wrong with the servers, for `python -m twofa check`; `now` is the time in Unix seconds."""
+        return self._carry_out(diagnosis.diagnose(self._nodes(), now))
+
+    def _nodes(self) -> list[Any]:
+        return getattr(self._client, "get_primaries", lambda: [None])()
 
     def _carry_out(self, exchange: Exchange[T]) -> T:
         """Send what an exchange wants sent, and resume it with the replies, until it returns."""
@@ -214,13 +220,20 @@ class AsyncRedisStore(AsyncStore):
         """As `RedisStore.user_ids`."""
         return await self._carry_out(pages.user_ids(await self._open(), after, limit))
 
+    async def diagnose(self, now: float) -> tuple[Finding, ...]:
+        """As `RedisStore.diagnose`."""
+        await self._open()
+        return await self._carry_out(diagnosis.diagnose(await self._nodes(), now))
+
+    async def _nodes(self) -> list[Any]:
+        if not self._settings.cluster:
+            return [None]
+        await self._client.initialize()
+        return self._client.get_primaries()  # type: ignore[no-any-return]
+
     async def _open(self) -> Opened:
         if self._opened is None:
-            nodes: list[Any] = [None]
-            if self._settings.cluster:
-                await self._client.initialize()
-                nodes = self._client.get_primaries()
-            await self._carry_out(check_servers(nodes, self._settings))
+            await self._carry_out(check_servers(await self._nodes(), self._settings))
             self._opened = await self._carry_out(opening.open_store(self._settings))
         return self._opened
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from twofa.events import Event
-    from twofa.stores.protocol import Change, OutboxEntry, Stored
+    from twofa.stores.protocol import Change, Finding, OutboxEntry, Stored
 
 
 class AsyncShardedStore(AsyncStore):
@@ -66,6 +67,17 @@ class AsyncShardedStore(AsyncStore):
                 break
             after = ""
         return tuple(listed[:limit])
+
+    async def diagnose(self, now: float) -> tuple[Finding, ...]:
+        """Return what is wrong with the databases of the shards, for `python -m twofa check`."""
+        found: list[Finding] = []
+        for number in range(len(self._shards)):
+            shard: Any = await self._shard(number)
+            if hasattr(shard, "diagnose"):
+                found += [
+                    replace(each, message=f"shard {number}: {each.message}") for each in await shard.diagnose(now)
+                ]
+        return tuple(found)
 
     async def _page(self, number: int, cursor: str, limit: int) -> Any:
         return await method_of(await self._shard(number), "events_after")(cursor, limit)

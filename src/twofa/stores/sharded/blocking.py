@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from twofa.events import Event
-    from twofa.stores.protocol import Change, OutboxEntry, Stored
+    from twofa.stores.protocol import Change, Finding, OutboxEntry, Stored
 
 
 class ShardedStore(Store):
@@ -85,6 +86,15 @@ class ShardedStore(Store):
                 break
             after = ""
         return tuple(listed[:limit])
+
+    def diagnose(self, now: float) -> tuple[Finding, ...]:
+        """Return what is wrong with the databases of the shards, for `python -m twofa check`."""
+        found: list[Finding] = []
+        for number in range(len(self._shards)):
+            shard: Any = self._shard(number)
+            if hasattr(shard, "diagnose"):
+                found += [replace(each, message=f"shard {number}: {each.message}") for each in shard.diagnose(now)]
+        return tuple(found)
 
     def _page(self, number: int, cursor: str, limit: int) -> Any:
         return method_of(self._shard(number), "events_after")(cursor, limit)

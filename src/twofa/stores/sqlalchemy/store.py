@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import URL, Engine
@@ -17,6 +18,7 @@ from typing_extensions import override
 
 from twofa.events import EventKind
 from twofa.stores.protocol import AsyncStore, Store
+from twofa.stores.sqlalchemy import diagnosis
 from twofa.stores.sqlalchemy.forks import part_at_fork
 from twofa.stores.sqlalchemy.mysql import MySQL
 from twofa.stores.sqlalchemy.postgresql import PostgreSQL
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from twofa.events import Event
-    from twofa.stores.protocol import Change, OutboxEntry, Stored
+    from twofa.stores.protocol import Change, Finding, OutboxEntry, Stored
     from twofa.stores.sqlalchemy.database import Database
 
 P = ParamSpec("P")
@@ -104,6 +106,10 @@ class SQLAlchemyStore(Store):
         """Return up to `limit` user ids greater than `after`, in the order of their bytes."""
         return self._on_a_connection(self._database.user_ids, after, limit)
 
+    def diagnose(self, now: float) -> tuple[Finding, ...]:
+        """Return what is wrong with the database, for `python -m twofa check`; `now` is the time in Unix seconds."""
+        return self._on_a_connection(partial(diagnosis.diagnose, self._database), now)
+
     def create_tables(self) -> None:
         """Create the tables that are not there. Any number of processes may do so at once.
 
@@ -164,6 +170,10 @@ class AsyncSQLAlchemyStore(AsyncStore):
     async def user_ids(self, after: str = "", limit: int = 100) -> tuple[str, ...]:
         """As `SQLAlchemyStore.user_ids`."""
         return await self._on_a_connection(self._database.user_ids, after, limit)
+
+    async def diagnose(self, now: float) -> tuple[Finding, ...]:
+        """As `SQLAlchemyStore.diagnose`."""
+        return await self._on_a_connection(partial(diagnosis.diagnose, self._database), now)
 
     async def create_tables(self) -> None:
         """As `SQLAlchemyStore.create_tables`."""

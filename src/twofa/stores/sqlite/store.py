@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from typing_extensions import override
 
+from twofa.stores import findings
 from twofa.stores.protocol import OutboxEntry, Store, Stored, UnexpectedAnswer
 from twofa.stores.sqlite import files, in_use, schema
 from twofa.stores.sqlite.backup import copy_to
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from twofa.events import Event
-    from twofa.stores.protocol import Change
+    from twofa.stores.protocol import Change, Finding
 
 _OLDEST_SQLITE = (3, 37, 0)
 """The first with STRICT tables."""
@@ -179,6 +180,10 @@ class SQLiteStore(Store):
         """
         with self._connections.use() as connection:
             copy_to(Path(path), connection)
+
+    def diagnose(self, now: float) -> tuple[Finding, ...]:  # noqa: ARG002  # the database has no clock of its own
+        """Return what is wrong with the file, for `python -m twofa check`."""
+        return (findings.in_memory(),) if self._connections.in_memory else tuple(findings.of_file(self.path))
 
     def close(self) -> None:
         """Close every connection, one in use as soon as it is done. The store cannot be used afterwards."""
