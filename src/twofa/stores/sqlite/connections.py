@@ -10,6 +10,7 @@ import sqlite3
 import threading
 import weakref
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,31 @@ inherited: list[sqlite3.Connection] = []
 before. They are neither used nor closed, since closing would tidy up files that the parent is using."""
 
 
+@dataclass(slots=True)
+class Kept:
+    """What a store leaves behind if it is forgotten: apart from the store, so that it can be closed after it."""
+
+    idle: list[sqlite3.Connection] = field(default_factory=list[sqlite3.Connection])
+    """The connections that wait for their next use."""
+    marked: bool = False
+    """Whether this process has marked the file as in use, and has to take the mark away with its last connection."""
+
+    def pop(self) -> sqlite3.Connection | None:
+        """Take one of the idle connections, if there is one."""
+        try:
+            return self.idle.pop()
+        except IndexError:
+            return None
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        while (connection := self.pop()) is not None:
+            if self.marked and not self.idle:
+                self.marked = False
+                in_use.unmark(connection)
+            connection.close()
+
+
 class Connections:
     """Lends connections to one database, and closes them. In memory there is only one, which is the database."""
 
@@ -36,11 +62,9 @@ class Connections:
         # deleted meanwhile is an error, and never again an empty database.
         self._uri = "file::memory:" if self.in_memory else f"{Path(path).absolute().as_uri()}?mode=rw"
         self._closed = self._inherited = False
-        self._idle: list[sqlite3.Connection] = []
+        self._kept = Kept()
         self._make_locks()
-        self._marked = threading.Event()
-        """Whether this process has marked the file as in use."""
-        weakref.finalize(self, _close_all, self._idle, self._marked)
+        weakref.finalize(self, self._kept.close)
         forks.take_part(self)
 
     def _make_locks(self) -> None:
@@ -69,9 +93,9 @@ class Connections:
     def write(self) -> Generator[sqlite3.Connection]:
         """Lend a connection in a transaction, as the only writer of the file."""
         with self.only_writer(), self.use() as connection:
-            if not self._marked.is_set() and not self.in_memory:
+            if not self._kept.marked and not self.in_memory:
                 in_use.mark(connection)
-                self._marked.set()
+                self._kept.marked = True
             with transaction(connection):
                 yield connection
 
@@ -80,7 +104,7 @@ class Connections:
         """Lend a connection that nobody else uses meanwhile."""
         with self._alone, forks.gate:
             self._check()
-            connection = _pop(self._idle) or self._connect()
+            connection = self._kept.pop() or self._connect()
             sound = self.in_memory
             try:
                 yield connection
@@ -88,11 +112,11 @@ class Connections:
             finally:
                 # Whatever went wrong, the next caller starts on a fresh connection, unless this one is the database.
                 if sound:
-                    self._idle.append(connection)
+                    self._kept.idle.append(connection)
                 else:
                     connection.close()
                 if self._closed:
-                    _close_all(self._idle, self._marked)
+                    self._kept.close()
 
     def _check(self) -> None:
         if self._closed:
@@ -117,20 +141,20 @@ class Connections:
     def close(self) -> None:
         """Close them all, those in use when they come back."""
         self._closed = True
-        _close_all(self._idle, self._marked)
+        self._kept.close()
 
     def close_idle(self) -> None:
         """Close those that can be opened again."""
         if not self.in_memory:
-            _close_all(self._idle, self._marked)
+            self._kept.close()
 
     def adopt(self) -> None:
         """Start anew in a forked child."""
         self._make_locks()
         self._inherited = self.in_memory
-        inherited.extend(self._idle)
-        self._idle.clear()
-        self._marked.clear()
+        inherited.extend(self._kept.idle)
+        self._kept.idle.clear()
+        self._kept.marked = False
 
 
 @contextmanager
@@ -143,18 +167,3 @@ def transaction(connection: sqlite3.Connection) -> Generator[None]:
     finally:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
-
-
-def _pop(idle: list[sqlite3.Connection]) -> sqlite3.Connection | None:
-    try:
-        return idle.pop()
-    except IndexError:
-        return None
-
-
-def _close_all(idle: list[sqlite3.Connection], marked: threading.Event) -> None:
-    while (connection := _pop(idle)) is not None:
-        if marked.is_set() and not idle:
-            marked.clear()
-            in_use.unmark(connection)
-        connection.close()

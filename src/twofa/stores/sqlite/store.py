@@ -96,7 +96,6 @@ class SQLiteStore(Store):
             files.make_file(self.path)
         elif not Path(self.path).is_file():
             raise FileNotFoundError(f"there is no file {Path(self.path).absolute()}: {_SAY_CREATE}")
-        files.warn_if_others_can_read(self.path)
         had_log = files.has_log(self.path)
         with self._connections.use() as connection:
             if not create and not schema.exists(connection):
@@ -108,6 +107,7 @@ class SQLiteStore(Store):
             incomplete = in_use.is_marked(connection) and not had_log
         # An application is often made before its server forks workers, and some servers leave out the hook before.
         self._connections.close_idle()
+        files.warn_if_others_can_read(self.path)
         if made:
             files.warn_of_empty_store(self.path)
         if incomplete:
