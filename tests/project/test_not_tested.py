@@ -70,16 +70,18 @@ def test_nothing_else_fails_in_ci(module: str, ci: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("missing", [True, False], ids=["missing", "there"])
 def test_the_code_of_a_missing_engine_is_left_out_of_the_coverage(missing: bool, tmp_path: Path) -> None:
     """Where an engine is missing its modules do not count, and the run names them; where it is there they count."""
-    dialects = tmp_path / "twofa" / "stores" / "sqlalchemy" / "dialects.py"
-    dialects.parent.mkdir(parents=True)
-    dialects.write_text("def never_called():\n    return 1\n")
+    mysql = tmp_path / "twofa" / "stores" / "sqlalchemy" / "mysql.py"
+    mysql.parent.mkdir(parents=True)
+    for folder in (mysql.parent, *mysql.parent.parents[:2]):
+        (folder / "__init__.py").write_text("")  # so that it goes before the installed package
+    mysql.write_text("def never_called():\n    return 1\n")
     (tmp_path / "twofa" / "core.py").write_text("CALLED = True\n")
-    module = "import twofa.core\nimport twofa.stores.sqlalchemy.dialects\n" + (TWO_TESTS if missing else "")
+    module = "import twofa.core\nimport twofa.stores.sqlalchemy.mysql\n" + (TWO_TESTS if missing else "")
 
     done = run(tmp_path, module, "", "-p", "pytest_cov", "--cov=twofa", "--cov-fail-under=100")
 
     assert missing == (MISSING in done.stdout)
-    assert missing == ("left out of the coverage: */twofa/stores/sqlalchemy/dialects.py" in done.stdout)
+    assert missing == ("left out of the coverage: */twofa/stores/sqlalchemy/mysql.py" in done.stdout)
     assert (pytest.ExitCode.OK if missing else pytest.ExitCode.TESTS_FAILED) == done.returncode, done.stdout
 
 
