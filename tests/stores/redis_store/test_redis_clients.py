@@ -270,7 +270,7 @@ def test_a_server_that_forgot_the_scripts_is_told_them_again(
 def test_both_faces_have_the_same_methods() -> None:
     """Whatever the blocking store can, the asynchronous one can, with the same parameters."""
     named = [name for name in vars(RedisStore) if not name.startswith("_")]
-    assert ["load", "swap", "events", "events_after", "prune_events", "user_ids"] == named
+    assert ["load", "swap", "events", "events_after", "prune_events", "user_ids", "diagnose"] == named
     for name in [*named, "__init__"]:
         own, other = getattr(RedisStore, name), getattr(AsyncRedisStore, name)
         assert (
