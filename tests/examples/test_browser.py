@@ -10,10 +10,6 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
-pytest.importorskip("playwright", reason="playwright is not installed")
-pytest.importorskip("flask", reason="flask is not installed")
-
 from browser import NO_CHROMIUM, PASSWORD, ROOT, Client, Server, Site, Visitor, chromium, in_browser
 from not_tested import not_here
 from web_pages import Language, load

@@ -9,13 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
-pytest.importorskip("playwright", reason="playwright is not installed")
-pytest.importorskip("flask", reason="flask is not installed")
-
 import flask
 import flask_app.accounts
+import pytest
 from browser import DEMO, PASSWORD, Client, Site
 
 if TYPE_CHECKING:

@@ -9,9 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-
-pytest.importorskip("jinja2", reason="Jinja is not installed")
-
 import web_pages
 from jinja2 import Environment, FileSystemLoader, nodes
 from markupsafe import Markup

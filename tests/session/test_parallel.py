@@ -8,11 +8,6 @@ from threading import Barrier
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
-pytest.importorskip("flask_session", reason="Flask-Session is not installed")
-pytest.importorskip("django", reason="Django is not installed")
-pytest.importorskip("starlette", reason="Starlette is not installed")
-
 from hosts import HOSTS, Browser, Host, Value, running
 from support import ACCOUNT
 

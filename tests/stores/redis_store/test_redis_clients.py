@@ -16,7 +16,7 @@ import valkey
 import valkey.asyncio
 from redis_stores import FEW
 from support import USER
-from valkey_server import HOST, valkey_server
+from valkey_server import HOST, on_redis, valkey_server
 
 from twofa import Change
 from twofa.stores.redis import AsyncRedisStore, RedisStore
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from valkey_server import ValkeyServer
 
-pytestmark = pytest.mark.xdist_group("redis")
+pytestmark = on_redis
 
 
 @pytest.mark.parametrize("policy", ["allkeys-lru", "allkeys-random", "volatile-ttl"])

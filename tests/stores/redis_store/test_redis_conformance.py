@@ -12,7 +12,7 @@ import redis.asyncio
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 from redis_stores import FEW, open_store, prefixes, shard_key
-from valkey_server import HOST, ValkeyServer, valkey_server
+from valkey_server import HOST, ValkeyServer, on_redis, valkey_server
 
 from twofa.stores.redis import AsyncRedisStore, RedisStore
 from twofa.testing import (
@@ -38,7 +38,7 @@ from twofa.testing.user_ids import OTHER, USER
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-pytestmark = pytest.mark.xdist_group("redis")
+pytestmark = on_redis
 
 
 class Misled:

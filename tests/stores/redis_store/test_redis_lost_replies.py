@@ -17,7 +17,7 @@ from proxy import proxy_to
 from redis.backoff import NoBackoff
 from redis_stores import behind_a_proxy, impatient, outcome_of, shard_key
 from support import USER, World
-from valkey_server import HOST
+from valkey_server import HOST, on_redis
 
 from twofa import Change, Stored
 from twofa.errors import OutcomeUnknown
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from valkey_server import ValkeyServer
 
-pytestmark = pytest.mark.xdist_group("redis")
+pytestmark = on_redis
 
 
 SWAP = scripts.SWAP.name.encode()

@@ -12,7 +12,7 @@ import redis
 import redis.asyncio
 from redis_stores import FEW, shard_key, users_of_shard
 from support import USER
-from valkey_server import valkey_server
+from valkey_server import on_redis, valkey_server
 
 from twofa import Change
 from twofa.errors import RecordDamaged, UnsupportedRecord
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from valkey_server import ValkeyServer
 
-pytestmark = pytest.mark.xdist_group("redis")
+pytestmark = on_redis
 
 
 @pytest.fixture

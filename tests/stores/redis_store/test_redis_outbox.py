@@ -10,6 +10,7 @@ import pytest
 import redis
 from redis_stores import shard_key, users_of_shard
 from support import USER
+from valkey_server import on_redis
 
 from twofa import Change, EventKind, Stored
 from twofa.stores.redis import RedisStore, scripts
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from valkey_server import ValkeyServer
 
-pytestmark = pytest.mark.xdist_group("redis")
+pytestmark = on_redis
 
 AHEAD = 4_000_000_000_000_000
 """Microseconds: a time in the year 2096."""

@@ -10,7 +10,7 @@ import pytest
 import redis
 from pages import ROOT, run_page
 from support import USER
-from valkey_server import HOST
+from valkey_server import HOST, on_redis
 
 from twofa import Change
 from twofa.stores.redis import RedisStore
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from valkey_server import ValkeyServer
 
-pytestmark = pytest.mark.xdist_group("redis")
+pytestmark = on_redis
 
 
 PAGE = ROOT / "docs" / "stores-redis.md"

@@ -9,13 +9,14 @@ import pytest
 import redis
 from racing import guess_in_parallel, race_processes, race_threads
 from redis_stores import FEW, open_store
+from valkey_server import on_redis
 
 from twofa.stores.redis import RedisStore
 
 if TYPE_CHECKING:
     from valkey_server import ValkeyServer
 
-pytestmark = pytest.mark.xdist_group("redis")
+pytestmark = on_redis
 
 
 @pytest.mark.parametrize("method", ["totp", "recovery_code"])
