@@ -9,12 +9,11 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support import ACCOUNT, FAST, KEY, OTHER_KEY, USER, CountingStore, World
+from support import ACCOUNT, FAST, KEY, OTHER_KEY, USER, CountingStore, World, enter_wrong_codes
 
 from twofa import (
     AsyncTwoFactor,
     ByCode,
-    ByRecoveryCode,
     Event,
     KeyRing,
     Policy,
@@ -44,7 +43,6 @@ from twofa.stores import ThreadedStore
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from support import Phone
 
 CAROL = Vouched(by="support:carol", reason="identity checked, ticket 4711")
 FACES: list[Any] = [TwoFactor, AsyncTwoFactor]
@@ -427,8 +425,8 @@ def test_a_status_has_its_shape_in_every_state(world: World) -> None:
     active |= {"last_used_at": used, "recovery_codes_remaining": 9, "setup_expires_at": replacement.expires_at}
     assert _status(**active) == world.face.status(USER)
 
-    _fail(world, phone, 5)
-    _fail(world, None, 5)
+    enter_wrong_codes(world, phone, 5)
+    enter_wrong_codes(world, None, 5)
     active |= {"retry_at": _at(world, 30), "recovery_retry_at": _at(world, 30), "failures": 10}
     assert _status(**active) == world.face.status(USER)
 
@@ -454,24 +452,13 @@ def test_a_status_has_its_shape_in_every_state(world: World) -> None:
     assert _status() == world.face.status(USER)
 
 
-def _fail(world: World, phone: Phone | None, times: int) -> list[InvalidCode]:
-    """Enter wrong codes: of the app, or without one recovery codes."""
-    check = world.face.verify if phone else world.face.redeem_recovery_code
-    refusals: list[InvalidCode] = []
-    for _ in range(times):
-        with pytest.raises(InvalidCode) as refusal:
-            check(USER, phone.wrong_code() if phone else "Z" * 24)
-        refusals.append(refusal.value)
-    return refusals
-
-
 def test_status_changes_nothing(world: World) -> None:
     """Asking writes nothing and reports nothing, even where a set-up or a wait has run out."""
     store = world.store
     assert isinstance(store, CountingStore)
     phone, _ = world.enrol()
     world.begin(proof=CAROL)
-    _fail(world, phone, 5)
+    enter_wrong_codes(world, phone, 5)
     record, writes, events = world.record(), store.writes, len(world.events)
 
     for _ in range(3):
@@ -568,8 +555,8 @@ def test_the_state_comes_before_the_shape(world: World) -> None:
 def test_the_shape_comes_before_the_wait(world: World) -> None:
     """During a wait a malformed code is `MalformedCode`, a well-formed one `Throttled`."""
     phone, codes = world.enrol()
-    _fail(world, phone, 5)
-    _fail(world, None, 5)
+    enter_wrong_codes(world, phone, 5)
+    enter_wrong_codes(world, None, 5)
 
     for junk in ("junk", "12345", ""):
         with pytest.raises(MalformedCode):
@@ -588,8 +575,8 @@ def test_the_wait_comes_before_the_evaluation(world: World) -> None:
     spent = phone.code()
     world.face.verify(USER, spent)
     world.face.redeem_recovery_code(USER, codes[0])
-    _fail(world, phone, 5)
-    _fail(world, None, 5)
+    enter_wrong_codes(world, phone, 5)
+    enter_wrong_codes(world, None, 5)
 
     for code in (spent, phone.code(1), phone.wrong_code()):
         with pytest.raises(Throttled):
@@ -599,131 +586,7 @@ def test_the_wait_comes_before_the_evaluation(world: World) -> None:
             world.face.redeem_recovery_code(USER, recovery_code)
 
 
-# --- waits ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("method", ["totp", "recovery_code"])
-def test_the_fifth_wrong_code_tells_when_to_try_again(method: str, world: World) -> None:
-    """Four carry no time; the fifth is answered and carries the end of its wait, as `Throttled` and `status` say it."""
-    phone, codes = world.enrol()
-    refusals = _fail(world, phone if method == "totp" else None, 5)
-    until = _at(world, 30)
-
-    assert [None, None, None, None, until] == [refusal.retry_at for refusal in refusals]
-    assert timedelta(0) == until.utcoffset()
-    world.clock.advance(29)
-    check, right = (
-        (world.face.verify, phone.code()) if method == "totp" else (world.face.redeem_recovery_code, codes[0])
-    )
-    with pytest.raises(Throttled) as wait:
-        check(USER, right)
-    assert until == wait.value.retry_at
-    status = world.face.status(USER)
-    assert until == (status.retry_at if method == "totp" else status.recovery_retry_at)
-
-    world.clock.advance(1)
-    (sixth,) = _fail(world, phone if method == "totp" else None, 1)
-    assert _at(world, 60) == sixth.retry_at
-
-
-def test_hammering_the_app_leaves_the_way_back_open(world: World) -> None:
-    """Whoever keeps TOTP waiting cannot keep a recovery code waiting, as a login or as a proof."""
-    phone, codes = world.enrol()
-    for _ in range(8):
-        _fail(world, phone, 1)
-        world.clock.now = int((world.face.status(USER).retry_at or _at(world)).timestamp())
-    _fail(world, phone, 1)
-
-    with pytest.raises(Throttled):
-        world.face.verify(USER, phone.code())
-    assert world.face.status(USER).recovery_retry_at is None
-    assert 9 == world.face.redeem_recovery_code(USER, codes[0]).recovery_codes_remaining
-    assert 10 == len(world.face.reset_recovery_codes(USER, proof=ByRecoveryCode(codes[1])))
-
-
-def test_hammering_the_codes_leaves_the_app_open(world: World) -> None:
-    """And the other way round."""
-    phone, codes = world.enrol()
-    _fail(world, None, 5)
-
-    with pytest.raises(Throttled):
-        world.face.redeem_recovery_code(USER, codes[0])
-    assert world.face.status(USER).retry_at is None
-    assert 0 == world.login(phone).failed_before
-
-
-def test_codes_as_proofs_are_counted_with_those_at_login(world: World) -> None:
-    """One count for both: five wrong codes in any mixture start the wait, for both."""
-    phone, _ = world.enrol()
-    _fail(world, phone, 3)
-    for _ in range(2):
-        with pytest.raises(InvalidCode) as refusal:
-            world.face.disable(USER, proof=ByCode(phone.wrong_code()))
-    assert _at(world, 30) == refusal.value.retry_at
-
-    with pytest.raises(Throttled):
-        world.face.verify(USER, phone.code())
-    with pytest.raises(Throttled):
-        world.begin(proof=ByCode(phone.code()))
-
-
-def test_a_double_click_is_told_apart_and_not_counted(world: World) -> None:
-    """The code just accepted is `CodeReused` as often as it is sent, without a write, a count or a wait."""
-    phone, _ = world.enrol()
-    code = phone.code()
-    world.face.verify(USER, code)
-    record = world.record()
-
-    for _ in range(20):
-        with pytest.raises(CodeReused) as refusal:
-            world.face.verify(USER, code)
-        assert refusal.value.retry_at is None
-    with pytest.raises(CodeReused):
-        world.face.disable(USER, proof=ByCode(code))
-
-    assert record == world.record()
-    world.clock.advance(30)
-    assert 0 == world.login(phone).failed_before
-
-
-def test_an_older_code_is_wrong_and_counted(world: World) -> None:
-    """Only the last accepted step reads as reused: one before it is a wrong code, whether or not it was ever used."""
-    phone, _ = world.enrol()
-    earlier = phone.code()
-    world.login(phone)
-    world.face.verify(USER, phone.code())
-
-    for code in (earlier, phone.code(-1)):
-        with pytest.raises(InvalidCode) as refusal:
-            world.face.verify(USER, code)
-        assert InvalidCode is refusal.type
-    world.clock.advance(30)
-    assert 2 == world.login(phone).failed_before
-
-
-def test_a_code_that_left_the_window_is_wrong(world: World) -> None:
-    """The accepted step itself is a wrong code once it is too old to be accepted at all."""
-    phone, _ = world.enrol()
-    code = phone.code()
-    world.face.verify(USER, code)
-    world.clock.advance(60)
-
-    with pytest.raises(InvalidCode) as refusal:
-        world.face.verify(USER, code)
-    assert InvalidCode is refusal.type
-
-
-def test_a_spent_recovery_code_is_told_apart_and_counted(world: World) -> None:
-    """It costs a hash, so a second try of a recovery code counts, and the fifth starts a wait."""
-    _, codes = world.enrol()
-    world.face.redeem_recovery_code(USER, codes[0])
-    refusals: list[datetime | None] = []
-    for _ in range(5):
-        with pytest.raises(CodeReused) as refusal:
-            world.face.redeem_recovery_code(USER, codes[0])
-        refusals.append(refusal.value.retry_at)
-
-    assert [None, None, None, None, _at(world, 30)] == refusals
+# --- whoever else has a part in a call -----------------------------------------------------------------------------
 
 
 def test_a_missing_proof_is_asked_for_by_name(world: World) -> None:

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import pyotp
+import pytest
 
 from twofa import AsyncTwoFactor, EventKind, KeyRing, Policy, Throttle, TwoFactor, Verification
 from twofa.errors import InvalidCode
@@ -171,3 +172,14 @@ class World:
     def record(self, user_id: str = USER) -> Stored | None:
         """Return the stored record itself."""
         return self.store.load(user_id)
+
+
+def enter_wrong_codes(world: World, phone: Phone | None, times: int) -> list[InvalidCode]:
+    """Enter wrong codes: of the app, or without one recovery codes. Return how each was refused."""
+    check = world.face.verify if phone else world.face.redeem_recovery_code
+    refusals: list[InvalidCode] = []
+    for _ in range(times):
+        with pytest.raises(InvalidCode) as refusal:
+            check(USER, phone.wrong_code() if phone else "Z" * 24)
+        refusals.append(refusal.value)
+    return refusals
