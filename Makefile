@@ -100,10 +100,19 @@ $(VENV)/test-$(TAG): $(VENV)/base-$(TAG) pyproject.toml
 	$(PIP) install --group test
 	@touch $@
 
-# The system's Chromium, or else Playwright's own; without either, the tests that need one are skipped and say so.
+# The system's Chromium, or one from Debian's packages where we may install them, or else Playwright's own. Without any,
+# the tests that need one are left out, and the run says how many.
+CHROMIUM := chromium-headless-shell chromium chromium-browser google-chrome
 $(VENV)/browser-$(TAG): $(VENV)/test-$(TAG)
-	@command -v chromium-headless-shell || command -v chromium || command -v chromium-browser || command -v google-chrome || \
-		$(BIN)/python -m playwright install chromium || echo "there is no Chromium, and none can be had"
+	@mkdir -p build
+	@for name in $(CHROMIUM); do command -v $$name && exit; done >build/chromium.log; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "installing Chromium for the tests in a browser (build/chromium.log)"; \
+		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core; } \
+			>>build/chromium.log 2>&1 && exit; \
+	fi; \
+	$(BIN)/python -m playwright install --only-shell chromium >>build/chromium.log 2>&1 || \
+		echo "no Chromium, and none could be had (build/chromium.log): the tests in a browser are left out"
 	@touch $@
 
 $(VENV)/lint-$(TAG): $(VENV)/base-$(TAG) pyproject.toml
