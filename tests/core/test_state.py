@@ -35,7 +35,7 @@ FAILED = Failures(
     known=Lane(in_a_row=1, last=NOW, recent=(NOW,)),
     strangers=Lane(in_a_row=2, last=NOW, recent=(NOW - 9, NOW)),
     block_after=100,
-    granted=1,
+    since_grant=1,
     grants=(NOW - 99,),
     suspected_at=NOW,
 )
@@ -81,7 +81,7 @@ failures = st.builds(
     known=lanes,
     strangers=lanes,
     block_after=st.integers(0, 100),
-    granted=st.integers(0, 9),
+    since_grant=st.integers(0, 9),
     grants=st.lists(times, max_size=2).map(tuple),
     suspected_at=times,
 )

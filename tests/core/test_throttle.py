@@ -32,6 +32,19 @@ def until(failures: Failures, now: int = NOW, lane: Any = "known", throttle: Thr
     return failures.wait_until(lane, throttle, now, throttle.longest_wait)
 
 
+def exhausted(failures: Failures, now: int = NOW, throttle: Throttle = DEFAULT) -> Failures:
+    """Return the counts after all wrong codes of strangers that are looked at within two days from now."""
+    end = now + 2 * DAY
+    while (now := until(failures, now, "strangers", throttle) or now) < end:
+        failures = failures.counted("strangers", throttle, now)
+    return failures
+
+
+def attempts(failures: Failures, now: int = NOW, throttle: Throttle = DEFAULT) -> int:
+    """Return how many these are."""
+    return exhausted(failures, now, throttle).consecutive - failures.consecutive
+
+
 # --- waits ---------------------------------------------------------------------------------------------------------
 
 WAITS = [(0, 0), (1, 0), (4, 0), (5, 30), (6, 60), (7, 120), (8, 240), (9, 480), (10, 960), (11, 1920), (12, HOUR)]
@@ -184,13 +197,73 @@ def test_the_mailbox_grants_twenty_attempts_a_month_at_most() -> None:
     failures = failed(80, lane="strangers").succeeded("known")
     guesses = 0
     for day in range(29):
-        failures = failures.password_changed(NOW + day * DAY)
-        while until(failures, NOW + day * DAY, "strangers") is None:
-            failures = failures.counted("strangers", DEFAULT, NOW + day * DAY)
-            guesses += 1
-        failures = failures.succeeded("known")
+        changed = failures.password_changed(NOW + day * DAY)
+        guesses += attempts(changed, NOW + day * DAY)
+        failures = exhausted(changed, NOW + day * DAY).succeeded("known")
 
     assert 20 == guesses
+
+
+@pytest.mark.parametrize("limit", [4, 10, 100])
+@pytest.mark.parametrize("logins", [False, True])
+def test_the_owner_gets_in_by_a_new_password_however_long_a_stranger_has_tried(limit: int, logins: bool) -> None:
+    """P13: at any time in four years with the password alone, a change of it leaves the owner all that it grants."""
+    throttle = Throttle(block_after=limit)
+    failures = Failures()
+    for now in range(NOW, NOW + 4 * 365 * DAY, 2 * DAY):
+        while until(failures, now, "strangers", throttle) is None:
+            failures = failures.counted("strangers", throttle, now)
+        if logins:
+            failures = failures.succeeded("known")
+
+        assert attempts(failures.password_changed(now), now, throttle=throttle) >= max(1, limit // 10)
+
+
+def test_a_grant_that_began_before_the_attack_does_not_count_what_came_before() -> None:
+    """Ninety wrong codes under an earlier change: a change a month later grants ten more attempts all the same."""
+    failures = Failures().password_changed(NOW)
+    for _ in range(80):
+        failures = failures.counted("strangers", DEFAULT, NOW + 28 * DAY)
+    failures = failures.password_changed(NOW + 28 * DAY)
+    for _ in range(10):
+        failures = failures.counted("strangers", DEFAULT, NOW + 28 * DAY)
+    failures = failures.succeeded("known")
+    now = NOW + 31 * DAY
+
+    assert 0 == attempts(failures, now)
+    assert 10 == attempts(failures.password_changed(now), now)
+
+
+def test_a_change_of_the_password_under_which_nobody_failed_uses_up_no_grant() -> None:
+    """Ten changes in a quiet week leave one that grants attempts when somebody begins to guess."""
+    failures = Failures()
+    for minute in range(10):
+        failures = failures.password_changed(NOW + 60 * minute)
+    for _ in range(80):
+        failures = failures.counted("strangers", DEFAULT, NOW + DAY)
+
+    assert 0 == attempts(failures, NOW + DAY)
+    assert 10 == attempts(failures.password_changed(NOW + DAY), NOW + DAY)
+
+
+def test_a_third_change_of_the_password_in_thirty_days_ends_no_wait() -> None:
+    """Who controls the mailbox cannot hurry to the end of the attempts by changing the password after every fourth."""
+    failures = Failures()
+    for _ in range(2):
+        failures = exhausted(failures.password_changed(NOW))
+    third = failures.counted("strangers", DEFAULT, NOW + 3 * DAY)
+
+    assert third is third.password_changed(NOW + 3 * DAY)
+
+
+def test_a_success_takes_its_own_attempt_back_from_a_grant() -> None:
+    """The owner's right recovery codes, counted beforehand, use up none of the attempts that were granted."""
+    failures = failed(80, lane="strangers").password_changed(NOW)
+    for _ in range(20):
+        failures = failures.counted("strangers", DEFAULT, NOW)
+        failures = failures.succeeded("strangers", failures.strangers.recent[-1])
+
+    assert (80, 10) == (failures.within(NOW), attempts(failures))
 
 
 @pytest.mark.parametrize("limit", range(4, 101))

@@ -53,8 +53,8 @@ class Wrong(NamedTuple):
     """When the owner was last told of an attack."""
     granted: tuple[int, ...] = ()
     """When changes of the password gave strangers more tries, in the last 30 days."""
-    granted_in_a_row: int = 0
-    """How many such changes there were since the last right code."""
+    used: int = 0
+    """How many wrong codes strangers have sent since the latest of them."""
 
 
 class App(NamedTuple):
@@ -195,27 +195,32 @@ def closed_until(factor: str, wrong: Wrong, now: int, policy: Policy, *, known: 
     limit = policy.throttle.block_after
     lane = wrong.known if known else wrong.strangers
     longest = policy.throttle.longest_wait
-    allowed = limit
-    if not known:
-        longest = policy.throttle.longest_recovery_wait if factor == "recovery_code" else longest
-        allowed = tries(limit, len(_this_month(wrong.granted, now)))
+    if not known and factor == "recovery_code":
+        longest = policy.throttle.longest_recovery_wait
     times = [_wait(lane, now, policy, longest)]
-    month = _recent(lane, now)
-    if len(month) >= allowed:
-        times.append(min(now, month[len(month) - allowed]) + MONTH)
-    if not known and wrong.in_a_row >= max(1, min(tries(limit, wrong.granted_in_a_row), limit - 1)):
-        times.append(MONTH + (now if wrong.in_a_row >= limit - 1 > 0 else min(lane.last, now)))
+    month, allowed = _recent(lane, now), limit if known else most_of_strangers(limit)
+    full = min(now, month[-allowed]) + MONTH if len(month) >= allowed else None
+    more = max(1, limit // 10)
+    if known:
+        times.append(full)
+    elif wrong.in_a_row >= limit - 1 > 0:
+        times.append(now + MONTH)
+    elif not _this_month(wrong.granted, now) or wrong.used >= more:
+        times.append(full)
+        if wrong.in_a_row >= allowed:
+            kept_for_the_owner = wrong.in_a_row + more >= limit - 1
+            times.append(MONTH + (now if kept_for_the_owner else min(lane.last, now)))
     late = [at for at in times if at is not None and at > now]
     return max(late, default=None)
 
 
-def tries(limit: int, changes: int) -> int:
-    """Return how many wrong codes of strangers there may be, after so many changes of the password."""
-    return max(1, min(limit * 8 // 10, limit - 3)) + max(1, limit // 10) * changes
+def most_of_strangers(limit: int) -> int:
+    """Return how many wrong codes of strangers there may be before the password is changed."""
+    return max(1, min(limit * 8 // 10, limit - 3))
 
 
 def _this_month(times: tuple[int, ...], now: int) -> tuple[int, ...]:
-    return tuple(at for at in times if at > now - MONTH)
+    return tuple(min(at, now) for at in times if at > now - MONTH)
 
 
 # --- the account ---------------------------------------------------------------------------------------------------
@@ -391,7 +396,8 @@ class _Call:
         lane = "known" if self.known else "strangers"
         new = _counted(getattr(wrong, lane), self.now, self.policy.throttle.block_after)
         changed: dict[str, Any] = {lane: new, "in_a_row": wrong.in_a_row + 1, "limit": self.policy.throttle.block_after}
-        self.set_wrong(factor, wrong._replace(granted=_this_month(wrong.granted, self.now), **changed))
+        used = wrong.used if self.known else wrong.used + 1
+        self.set_wrong(factor, wrong._replace(granted=_this_month(wrong.granted, self.now), used=used, **changed))
 
     def suspect(self, factor: str) -> None:
         """Tell of an attack, once a month."""
@@ -407,9 +413,11 @@ class _Call:
         wrong = self.wrong(factor)
         lane = "known" if self.known else "strangers"
         kept = getattr(wrong, lane)._replace(waiting=0, last=0)
+        used = wrong.used
         if counted:
             kept = kept._replace(month=kept.month[:-1])
-        self.set_wrong(factor, wrong._replace(in_a_row=0, granted_in_a_row=0, **{lane: kept}))
+            used -= not self.known
+        self.set_wrong(factor, wrong._replace(in_a_row=0, used=used, **{lane: kept}))
 
     def wrong_code(self, factor: str, code: str = "invalid_code", *, counted: bool = False) -> None:
         """End the call with a wrong code."""
@@ -686,11 +694,13 @@ class _Call:
             if self.account.app if factor == "totp" else self.account.codes:
                 wrong = self.wrong(factor)
                 granted = _this_month(wrong.granted, self.now)
+                if not wrong.used:
+                    granted = granted[:-1]
                 if len(granted) < 2:
-                    granted = (*granted, self.now)
-                    wrong = wrong._replace(granted_in_a_row=wrong.granted_in_a_row + 1)
-                lanes = {name: getattr(wrong, name)._replace(waiting=0) for name in ("known", "strangers")}
-                self.set_wrong(factor, wrong._replace(granted=granted, **lanes))
+                    lanes = {name: getattr(wrong, name)._replace(waiting=0) for name in ("known", "strangers")}
+                    self.set_wrong(factor, wrong._replace(granted=(*granted, self.now), used=0, **lanes))
+                else:
+                    self.set_wrong(factor, wrong)
         self.tell("password_changed")
         return {}
 

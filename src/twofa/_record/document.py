@@ -154,14 +154,14 @@ def _read_verification(token: str, at: int) -> FreshVerification:
 
 
 def _read_failures(
-    consecutive: int, known: Any, strangers: Any, block_after: int, granted: int, grants: Any, suspected_at: int
+    consecutive: int, known: Any, strangers: Any, block_after: int, since_grant: int, grants: Any, suspected_at: int
 ) -> Failures:
     return Failures(
         consecutive=consecutive,
         known=_read_lane(*known),
         strangers=_read_lane(*strangers),
         block_after=block_after,
-        granted=granted,
+        since_grant=since_grant,
         grants=tuple(grants),
         suspected_at=suspected_at,
     )

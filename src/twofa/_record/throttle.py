@@ -8,8 +8,10 @@ counts in two lanes. An attempt that comes with a token of a browser that the ow
   never make a known browser wait.
 - **Refusal.** A stranger who knows the password can send wrong codes for months. From 80 wrong codes in 30 days, or in
   a row, strangers are refused, and the factor stays as it is. So they can neither guess it (80 guesses in 30 days are
-  odds of 0.3 % a year) nor destroy it. After a change of the password the next ten attempts are looked at again, twice
-  in 30 days at most: otherwise someone who controls the owner's mailbox could guess without end.
+  odds of 0.3 % a year) nor destroy it. If none came for 30 days, one more attempt is looked at.
+- **Grant.** A change of the password ends the waits, and the next ten attempts of strangers are looked at, however many
+  there were before: the owner gets in from any browser. Only two changes in 30 days do so: otherwise someone who
+  controls the owner's mailbox could guess without end. A change after which nobody has failed is none of the two.
 - **Block.** 100 wrong codes in a row, in both lanes together, block the factor for good, as NIST asks. Strangers cannot
   bring about the last of them.
 
@@ -87,10 +89,10 @@ class Failures:
     strangers: Lane = field(default_factory=Lane)
     block_after: int = 0
     """The policy's limit when the last failure was counted; 0 before the first."""
-    granted: int = 0
-    """Changes of the password, since the last success, that let strangers try again."""
+    since_grant: int = 0
+    """Wrong codes of strangers since the last change of the password that granted them attempts."""
     grants: tuple[int, ...] = ()
-    """When the password was changed in the last 30 days, as far as it let strangers try again."""
+    """When the password was changed in the last 30 days, as far as that granted strangers attempts."""
     suspected_at: int = 0
     """When the owner was last warned of an attack; 0 if never."""
 
@@ -109,13 +111,14 @@ class Failures:
             self._with(lane, counted),
             consecutive=self.consecutive + 1,
             block_after=throttle.block_after,
+            since_grant=self.since_grant + (lane == "strangers"),
             grants=self._grants_within(now),
         )
 
     def succeeded(self, lane: LaneName, counted_at: int | None = None) -> Failures:
         """Return what a success leaves; `counted_at` names its own attempt, if that was counted beforehand."""
-        cleared = self.lane(lane) if counted_at is None else self.lane(lane).without(counted_at)
-        return replace(self._with(lane, replace(cleared, in_a_row=0, last=0)), consecutive=0, granted=0)
+        failures = self if counted_at is None else self.taken_back(lane, counted_at)
+        return replace(failures._with(lane, replace(failures.lane(lane), in_a_row=0, last=0)), consecutive=0)
 
     def taken_back(self, lane: LaneName, counted_at: int) -> Failures:
         """Return these less an attempt that was counted beforehand and turned out to be none."""
@@ -123,6 +126,7 @@ class Failures:
         return replace(
             self._with(lane, replace(before, in_a_row=max(0, before.in_a_row - 1))),
             consecutive=max(0, self.consecutive - 1),
+            since_grant=max(0, self.since_grant - (lane == "strangers")),
         )
 
     def anchored(self, lane: LaneName, now: int) -> Failures:
@@ -134,17 +138,22 @@ class Failures:
         return self if waiting.last <= now + CLOCK_SKEW else self._with(lane, replace(waiting, last=now))
 
     def password_changed(self, now: int) -> Failures:
-        """Return these without waits, and with a few more attempts for strangers. The count in a row stays."""
+        """Return these without waits, and with a few more attempts for strangers; a third change grants neither.
+
+        The count in a row stays.
+        """
         grants = self._grants_within(now)
-        granted = self.granted
-        if len(grants) < _MOST_GRANTS:
-            grants, granted = (*grants, now), granted + 1
+        if not self.since_grant:
+            # Nobody has failed since the latest grant: it is renewed, and counts once.
+            grants = grants[:-1]
+        if len(grants) == _MOST_GRANTS:
+            return self
         return replace(
             self,
             known=replace(self.known, in_a_row=0),
             strangers=replace(self.strangers, in_a_row=0),
-            granted=granted,
-            grants=grants,
+            since_grant=0,
+            grants=(*grants, now),
         )
 
     def suspected(self, now: int) -> Failures:
@@ -188,17 +197,22 @@ class Failures:
         # However few wrong codes block: a change of the password lets the owner try once more, twice in 30 days.
         share = max(1, min(throttle.block_after * 4 // 5, throttle.block_after - 1 - _MOST_GRANTS))
         grant = max(1, throttle.block_after // 10)
-        in_a_month = _room_at(self.strangers.within(now), share + grant * len(self._grants_within(now)), now)
-        # Whatever was granted, the failure that would block is not for strangers to make.
-        in_a_row = max(1, min(share + grant * self.granted, throttle.block_after - 1))
-        if self.consecutive < in_a_row:
+        strangers_most = throttle.block_after - 1
+        if self.consecutive >= strangers_most > 0:
+            # Whatever is granted, the failure that would block is not for strangers to make.
+            return now + MONTH
+        if self._grants_within(now) and self.since_grant < grant:
+            return 0
+        in_a_month = _room_at(self.strangers.within(now), share, now)
+        if self.consecutive < share:
             return in_a_month
-        if self.consecutive >= throttle.block_after - 1 > 0:
+        if self.consecutive >= strangers_most - grant:
+            # The attempts that are left are kept for the owner, who has to change the password.
             return now + MONTH
         return max(in_a_month, min(self.strangers.last, now) + MONTH)
 
     def _grants_within(self, now: int) -> tuple[int, ...]:
-        return tuple([at for at in self.grants if at > now - MONTH])
+        return tuple([min(at, now) for at in self.grants if at > now - MONTH])
 
     def _with(self, name: LaneName, lane: Lane) -> Failures:
         return replace(self, known=lane) if name == "known" else replace(self, strangers=lane)
