@@ -38,7 +38,7 @@ from twofa.errors import (
     ReenrolmentRequired,
     Throttled,
 )
-from twofa.stores import ThreadedStore
+from twofa.stores import MemoryStore, ThreadedStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -115,6 +115,13 @@ def test_a_store_of_the_other_face_is_refused_when_the_face_is_made() -> None:
         TwoFactor(awaiting, keys=keys, issuer="Example")  # type: ignore[arg-type]  # the wrong store is the point
     with pytest.raises(TypeError, match=r"ThreadedStore\(MemoryStore\(\)\)"):
         AsyncTwoFactor(blocking, keys=keys, issuer="Example")  # type: ignore[arg-type]  # the same
+
+
+@any_face
+def test_a_store_is_an_instance_and_not_its_class(face: Any) -> None:
+    """Who forgets to make the store is told how, in words that name its class."""
+    with pytest.raises(TypeError, match=r"must be an instance, not the class MemoryStore: pass MemoryStore\("):
+        _make(face, store=MemoryStore)
 
 
 @any_face

@@ -10,7 +10,7 @@ import pyotp
 import pytest
 from support import ACCOUNT, USER, World
 
-from twofa import ByRecoveryCode, Policy, Vouched
+from twofa import ByCode, ByRecoveryCode, Policy, Vouched
 from twofa._hidden import Hidden
 from twofa._record import recovery
 from twofa._record.imported_codes import ImportedCodes, read_imported_code
@@ -274,6 +274,15 @@ def test_any_alphabet(codes: tuple[str, ...], typed: str, world: World, hashed: 
     with pytest.raises(RecoveryCodesExhausted):
         world.face.redeem_recovery_code(USER, codes[1])
     assert "argon2id" in hashed
+
+
+def test_without_recovery_codes_the_app_is_the_only_way_in(world: World) -> None:
+    """P14: who was moved without any recovery codes keeps the old app until there is another way in."""
+    move(world)
+
+    with pytest.raises(RecoveryCodesExhausted):
+        world.face.reset_authenticator(USER, account_name=ACCOUNT, proof=ByCode(app().at(world.clock.now)))
+    assert "active" == world.face.status(USER).state
 
 
 def test_case_matters_where_the_codes_mix_it(world: World) -> None:

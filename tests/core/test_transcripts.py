@@ -9,7 +9,10 @@ import pytest
 from support import ACCOUNT, FAST, USER, World
 
 from twofa import ByCode, ByRecoveryCode, ByVerification, Policy, Throttle, Vouched
+from twofa._engine.operations.changes import Disable
+from twofa._engine.operations.sign_in import Authenticate
 from twofa._engine.transitions import STATES, TABLE, Requirement
+from twofa._hidden import Hidden
 from twofa.errors import (
     AlreadyEnrolled,
     CodeReused,
@@ -687,3 +690,11 @@ def test_a_policy_that_is_the_default_is_used_when_none_is_given(world: World) -
     assert 10 == len(codes)
     assert {19} == {len(code) for code in codes}
     assert FAST != Policy()
+
+
+def test_an_operation_that_takes_no_proof_has_none() -> None:
+    """Any operation can be asked what proves it, as a session does to drop what was spent."""
+    settings = World("blocking").face._settings
+
+    assert Authenticate.prepare(settings, USER, Hidden("123456"), None, None).get_proof() is None
+    assert Disable.prepare(settings, USER, CAROL, None, None).get_proof() is CAROL

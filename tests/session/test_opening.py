@@ -139,6 +139,38 @@ def test_signing_out_wins_over_a_code_on_its_way() -> None:
     assert me.user_id is None
 
 
+def test_signing_out_in_another_request_wins_over_a_code_on_its_way() -> None:
+    """Of two requests on one session the one that signs out ends the other's, whose code then signs nobody in."""
+    world = World("blocking")
+    phone, _ = world.enrol("alice")
+    held: dict[str, str] = {}
+    with pytest.raises(errors.CodeRequired):
+        world.face.session(held, rotate=None).password_accepted("alice")
+    verifying, leaving = (world.face.session(held, rotate=None) for _ in range(2))
+
+    leaving.sign_out()
+    with pytest.raises(SignInRequired):
+        verifying.verify(phone.code())
+
+    assert ({}, None) == (held, verifying.user_id)
+
+
+def test_of_two_passwords_on_one_session_the_first_to_be_done_signs_in() -> None:
+    """Who signed in while another request was still reading its user's account stays signed in."""
+    world = World("blocking")
+    held: dict[str, str] = {}
+    face = AsyncTwoFactor(PausingStore(world.store), keys=world.keys, issuer="Example", policy=FAST)
+    late, early = (finish(face.session(held, rotate=None)) for _ in range(2))
+
+    signing_in = late.password_accepted("alice")
+    signing_in.send(None)
+    finish(early.password_accepted("bob"))
+    with pytest.raises(SignInRequired):
+        finish(signing_in)
+
+    assert "bob" == finish(face.session(held, rotate=None)).user_id
+
+
 def finish(coroutine: Any) -> Any:
     """Drive a coroutine that only pauses to its end."""
     while True:
