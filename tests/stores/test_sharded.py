@@ -11,6 +11,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from failing_store import Awaiting
 from hypothesis import settings
 from misled import Misled, watch
 
@@ -612,6 +613,19 @@ def test_an_ability_that_a_shard_lacks_is_named(call, method):
     """Asking for what a shard does not keep is a TypeError that names the shard."""
     with pytest.raises(TypeError, match=rf"TwoMethods\(\) lacks this optional ability .* no method {method}\(\)"):
         call(ShardedStore([TwoMethods()]))
+
+
+def test_every_shard_is_asked_what_is_wrong_with_it(sharded, shards):
+    """Each finding names the shard that it is about, on either face."""
+    found = sharded(shards).diagnose(0)
+    assert ["in_memory"] * SHARDS == [finding.code for finding in found]
+    assert ["shard 0", "shard 1", "shard 2"] == [finding.message.partition(":")[0] for finding in found]
+
+
+def test_a_shard_that_cannot_say_what_is_wrong_is_passed_over(loop):
+    """A host's own stores need no more than the two methods, among those that have more."""
+    store = Blocking(AsyncShardedStore([Awaiting(MemoryStore()), ThreadedStore(MemoryStore())]), loop)
+    assert ["shard 1"] == [finding.message.partition(":")[0] for finding in store.diagnose(0)]
 
 
 def test_closing_closes_every_shard(tmp_path):

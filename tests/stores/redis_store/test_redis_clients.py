@@ -14,6 +14,8 @@ import redis
 import redis.asyncio
 import valkey
 import valkey.asyncio
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from redis_stores import FEW
 from support import USER
 from valkey_server import HOST, on_redis, valkey_server
@@ -21,6 +23,7 @@ from valkey_server import HOST, on_redis, valkey_server
 from twofa import Change
 from twofa.stores.redis import AsyncRedisStore, RedisStore
 from twofa.stores.redis.clients import check_client, check_server
+from twofa.stores.redis.layout import DEFAULT_SHARDS
 from twofa.testing.samples import LOOKALIKES, event, numbers, stored, version
 
 if TYPE_CHECKING:
@@ -105,6 +108,14 @@ def test_a_server_that_must_not_be_asked_raises_and_says_what_to_do(server: Valk
                 RedisStore(client, prefix=prefix, allow_eviction=True)
             assert ["the store needs the command INFO: ACL SETUSER … +info"] == refused.value.__notes__
         admin.acl_deluser("mute")
+
+
+def test_a_server_that_is_not_there_raises(prefix: str) -> None:
+    """What the driver raises for a server that it cannot reach comes through as it is."""
+    with redis.Redis(host=HOST, port=1, retry=Retry(NoBackoff(), 0)) as client:
+        with pytest.raises(redis.ConnectionError) as failure:
+            RedisStore(client, prefix=prefix)
+        assert not hasattr(failure.value, "__notes__")
 
 
 @pytest.mark.parametrize(
@@ -246,6 +257,25 @@ def test_a_cluster_client_that_prefers_replicas_reads_the_primary(
     assert store.swap(USER, Change(None, stored(1)))
     assert stored(1) == store.load(USER)
     assert not {"EVALSHA", "EVAL"} & set(redis.commands.READ_COMMANDS)
+
+
+def test_both_faces_find_the_same_wrong_with_a_server(
+    server: ValkeyServer, store: RedisStore, cluster: list[ValkeyServer], prefix: str, closing: ExitStack
+) -> None:
+    """A clock that is off, of the only server or of each node of a cluster, is found by either face."""
+    nodes = closing.enter_context(redis.RedisCluster(host=HOST, port=cluster[0].port))
+    spread = RedisStore(nodes, prefix=prefix, shards=FEW)
+
+    async def main(client: Any, shards: int) -> list[str]:
+        async with client:
+            asynchronous = await AsyncRedisStore.open(client, prefix=prefix, create=False, shards=shards)
+            return [finding.code for finding in await asynchronous.diagnose(0)]
+
+    single = asyncio.run(main(redis.asyncio.Redis.from_url(server.url), DEFAULT_SHARDS))
+    several = asyncio.run(main(redis.asyncio.RedisCluster(host=HOST, port=cluster[0].port), FEW))
+
+    assert ["clock_differs"] == single == [finding.code for finding in store.diagnose(0)]
+    assert ["clock_differs"] * len(cluster) == several == [finding.code for finding in spread.diagnose(0)]
 
 
 def test_a_server_that_forgot_the_scripts_is_told_them_again(

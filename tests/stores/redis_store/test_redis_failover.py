@@ -124,46 +124,6 @@ def test_the_asynchronous_store_waits_for_replicas(
     loop.run(main())
 
 
-def test_a_server_that_does_not_know_about_replicas_raises(
-    pair: tuple[ValkeyServer, ValkeyServer], prefix: str, closing: ExitStack
-) -> None:
-    """Where WAIT is forbidden, nothing counts."""
-    admin = closing.enter_context(redis.Redis.from_url(pair[0].url))
-    admin.acl_setuser("hasty", enabled=True, nopass=True, keys=["*"], commands=["+@all", "-wait"])
-    closing.callback(admin.acl_deluser, "hasty")
-    client = closing.enter_context(redis.Redis.from_url(pair[0].url, username="hasty", password="any"))
-    store = RedisStore(client, prefix=prefix, replicas=1)
-    with pytest.raises(redis.exceptions.NoPermissionError):
-        store.swap(USER, Change(None, stored(1)))
-
-
-@pytest.mark.parametrize(
-    ("options", "error", "words"),
-    [
-        ({"replicas": -1}, ValueError, "replicas must not be negative: -1"),
-        ({"replicas": True}, TypeError, "replicas must be an int, not bool"),
-        ({"replica_timeout": 0}, ValueError, "replica_timeout must be a positive number of seconds, not 0"),
-        (
-            {"replica_timeout": float("inf")},
-            ValueError,
-            "replica_timeout must be a positive number of seconds, not inf",
-        ),
-    ],
-)
-def test_settings_that_cannot_be_are_refused(
-    options: dict[str, Any], error: type[Exception], words: str, client: redis.Redis
-) -> None:
-    """To wait for ever, or for fewer than no replicas, is refused."""
-    with pytest.raises(error, match=words):
-        RedisStore(client, **options)
-
-
-def test_on_a_cluster_nobody_can_wait_for_replicas(cluster_clients: list[redis.RedisCluster]) -> None:
-    """The clients of a cluster cannot send WAIT on the connection of the swap, so it is refused instead of ignored."""
-    with pytest.raises(ValueError, match="replicas= is for a single primary and its replicas: on a cluster, see min-"):
-        RedisStore(cluster_clients[0], replicas=1)
-
-
 # --- a replica takes over --------------------------------------------------------------------------------------------
 
 
