@@ -43,7 +43,7 @@ HEAVY = (
     "session/test_model.py",
     "session/test_parallel.py",
     "session/test_session_interleavings.py",
-    "stores/test_sqlalchemy_conflicts.py",
+    "stores/test_sqlalchemy_races.py",
     "stores/test_sqlalchemy_replication.py",
     "stores/redis_store/test_redis_failover.py",
     "stores/redis_store/test_redis_races.py",

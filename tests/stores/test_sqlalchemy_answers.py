@@ -11,6 +11,7 @@ from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 import postgresql
 import psycopg
@@ -19,12 +20,13 @@ from databases import EmptyDatabase, put
 from mariadb import on_mariadb
 from pgbouncer import PgBouncer, pgbouncer
 from postgresql import on_postgresql
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, literal
 from sqlalchemy.exc import DBAPIError
 from support import USER, World
 
 from twofa import Change
 from twofa.stores import UnexpectedAnswer
+from twofa.stores.sqlalchemy import forks
 from twofa.stores.sqlalchemy.answers import Question
 from twofa.stores.sqlalchemy.confirmation import confirmed
 from twofa.testing.samples import event as event_number
@@ -232,6 +234,8 @@ def test_a_standby_says_so(pg: EmptyDatabase) -> None:
     """What PostgreSQL answers on a standby is not believed (on a real one: see the tests of replication)."""
     with pytest.raises(UnexpectedAnswer, match="a replica has answered"):
         pg.store._database.stored("yes", None, None)
+    pg.store._database.replica = literal("yes")
+    assert "replica" in [finding.code for finding in pg.store.diagnose(0)]
 
 
 # --- fork ----------------------------------------------------------------------------------------------------------
@@ -284,6 +288,24 @@ def in_forks(database: EmptyDatabase, before: str) -> list[str]:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
     assert "" == done.stderr
     return sorted(done.stdout.splitlines())
+
+
+def test_a_child_begins_with_an_empty_pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a child does right after the fork leaves the open connections of the pool to its parent, and closes none."""
+    monkeypatch.setattr(forks, "_engines", WeakSet())
+    monkeypatch.setattr(forks, "_inherited", [])
+    engine = create_engine(f"sqlite:///{tmp_path / 'app.db'}", pool_size=1, max_overflow=0)
+    with engine.connect() as connection:
+        parents = connection.connection.driver_connection
+    forks.part_at_fork(engine)
+
+    forks._leave_connections_to_the_parent()
+
+    with engine.connect() as connection:
+        assert parents is not connection.connection.driver_connection
+    assert (1,) == parents.execute("SELECT 1").fetchone()
+    engine.dispose()
+    parents.close()
 
 
 @pytest.mark.parametrize(

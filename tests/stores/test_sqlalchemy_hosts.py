@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from importlib import import_module
 from types import SimpleNamespace
@@ -21,6 +22,7 @@ from sqlalchemy.pool import StaticPool
 from support import USER, World
 
 from twofa import Change, Event, EventKind
+from twofa.stores import UnexpectedAnswer
 from twofa.stores.sqlalchemy import AsyncSQLAlchemyStore, SQLAlchemyStore, add_tables, direct
 from twofa.stores.sqlalchemy.database import may_be_in_transaction
 from twofa.stores.sqlalchemy.store import database_of
@@ -191,9 +193,21 @@ def test_a_connection_comes_back_as_it_was(autocommit: bool, pg: EmptyDatabase) 
     assert autocommit is state()
 
 
+def test_only_the_blocking_driver_psycopg_is_asked_directly() -> None:
+    """With another driver, or psycopg's asynchronous one, a call goes the ordinary way."""
+    assert direct.is_possible(create_engine("postgresql+psycopg://"))
+    assert not direct.is_possible(create_async_engine("postgresql+psycopg://").sync_engine)
+    assert not direct.is_possible(create_async_engine("postgresql+asyncpg://").sync_engine)
+
+
 @on_postgresql
-def test_an_interrupted_statement_leaves_no_connection_behind(pg: EmptyDatabase) -> None:
-    """Where a call is interrupted, by a signal for instance, its connection is closed and the next call gets another."""
+@pytest.mark.parametrize(
+    ("problem", "closed"), [(KeyboardInterrupt, True), (UnexpectedAnswer, False)], ids=["interrupted", "refused"]
+)
+def test_a_statement_that_ends_early_leaves_no_connection_behind(
+    problem: type[BaseException], closed: bool, pg: EmptyDatabase
+) -> None:
+    """After an interruption, by a signal for instance, the connection is closed; after a refusal it goes back as it is."""
     store = pg.open(pool_size=1, max_overflow=0)
     assert put(store)
     assert stored(1) == store.load(USER)
@@ -201,14 +215,14 @@ def test_an_interrupted_statement_leaves_no_connection_behind(pg: EmptyDatabase)
     before = pid()
 
     @contextmanager
-    def interrupt(_: Any) -> Iterator[None]:
+    def end_early(_: Any) -> Iterator[None]:
         yield
-        raise KeyboardInterrupt
+        raise problem
 
-    with pytest.raises(KeyboardInterrupt):
-        direct.execute(store._engine, "SELECT 1", {}, interrupt)
+    with pytest.raises(problem):
+        direct.execute(store._engine, "SELECT 1", {}, end_early)
     assert 0 == store._engine.pool.checkedout()
-    assert before != pid()
+    assert closed is (before != pid())
 
 
 def test_a_server_that_is_not_there_is_an_error_of_sqlalchemys() -> None:
@@ -263,6 +277,15 @@ def test_a_setting_keeps_kinds_of_events_out_of_the_trail(database: EmptyDatabas
         assert [] == list(store.events(user_id))
     with pytest.raises(ValueError, match="code_acepted"):
         SQLAlchemyStore(database.engine(), leave_out=["code_acepted"])
+
+
+@everywhere
+def test_both_faces_find_the_same_wrong_with_a_database(database: EmptyDatabase) -> None:
+    """A table that is missing is found by either face, and nothing else is said before it is there."""
+    codes = lambda store: [finding.code for finding in store.diagnose(time.time())]  # noqa: E731
+    assert codes(database.store) == codes(database.open_async())
+    database.run("DROP TABLE twofa_event")
+    assert ["missing_tables"] == codes(database.store) == codes(database.open_async())
 
 
 @everywhere

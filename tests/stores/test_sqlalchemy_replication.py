@@ -119,6 +119,7 @@ def test_a_standby_is_not_believed(pair: Pair) -> None:
                 store.load(user_id)
         with pytest.raises(DBAPIError, match="read-only transaction"):
             store.swap(USER, Change(version(1), stored(3)))
+        assert ["replica"] == [finding.code for finding in store.diagnose(time.time())]
     pair.mend()
     eventually(pair.caught_up)
     promoted = pair.fail_over()

@@ -56,7 +56,7 @@ def _missing_tables(database: Database, connection: Connection) -> Finding | Non
 
 
 def _replica(database: Database, connection: Connection) -> list[Finding]:
-    if not int(connection.scalar(select(database.replica)) or 0):
+    if not connection.scalar(select(database.replica)):
         return []
     message = "this is a replica, which is behind and cannot be written: give the store the engine of the primary"
     return [Finding(severity="critical", code="replica", message=message)]

@@ -7,6 +7,7 @@ A connection that both use mixes up their statements and their answers. SQLAlche
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
@@ -29,5 +30,5 @@ def _leave_connections_to_the_parent() -> None:
         engine.dispose(close=False)
 
 
-if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
+if sys.platform != "win32":  # pragma: no branch  # Windows has no fork
     os.register_at_fork(after_in_child=_leave_connections_to_the_parent)

@@ -117,10 +117,7 @@ class MySQL(StepByStep):
         self._end(connection)
         connection.execution_options(isolation_level="AUTOCOMMIT")
         locked, deadline = set(connection.scalars(select(lock))), Deadline()
-        while locked:
-            locked -= set(connection.scalars(select(lock).with_for_update(skip_locked=True)))
-            if not locked:
-                break
+        while locked := locked - set(connection.scalars(select(lock).with_for_update(skip_locked=True))):
             if deadline.is_over:
                 return None
             connection.execute(select(func.sleep(PAUSE)))
