@@ -53,6 +53,8 @@ class EventKind(StrEnum):
     """Three or fewer are left (`remaining`)."""
     RECOVERY_CODES_BLOCKED = "recovery_codes_blocked"
     """Too many wrong codes in a row: the set is dead."""
+    RECOVERY_CODES_REVOKED = "recovery_codes_revoked"
+    """The operator ended the set (`count` codes were left), as after a restored backup. Sessions ended with it."""
     RECOVERY_CODES_ACKNOWLEDGED = "recovery_codes_acknowledged"
     """The user said that the codes are saved."""
     ATTEMPT_COUNTED = "attempt_counted"
@@ -110,6 +112,7 @@ _OWASP = {
     EventKind.RECOVERY_CODE_USED: "authn_login_success",
     EventKind.RECOVERY_CODES_LOW: "user_updated",
     EventKind.RECOVERY_CODES_BLOCKED: "authn_login_lock",
+    EventKind.RECOVERY_CODES_REVOKED: "authn_token_revoked",
     EventKind.CODE_ACCEPTED: "authn_login_success",
     EventKind.CODE_REJECTED: "authn_login_fail",
     EventKind.CODE_REUSED: "authn_token_reuse",

@@ -30,6 +30,7 @@ from twofa import (
     Vouched,
 )
 from twofa._engine.listening import log_event, log_listener_failure
+from twofa._engine.operations.revoking import RevokeRecoveryCodes
 from twofa.errors import InvalidCode, RecoveryCodesExhausted, TwoFactorError
 from twofa.stores import MemoryStore
 
@@ -97,7 +98,7 @@ def test_every_kind_has_an_owasp_name(kind: EventKind) -> None:
 def test_kinds_are_stable_words() -> None:
     """A kind is its own lower-case name as a string, which stores and hosts rely on."""
     assert all(kind.name.lower() == kind.value == str(kind) for kind in EventKind)
-    assert 31 == len(EventKind)
+    assert 32 == len(EventKind)
 
 
 def test_events_are_compared_and_hashed_by_content() -> None:
@@ -306,6 +307,12 @@ class Scene:
     def reset_app(self) -> object:
         return self.face.reset_authenticator(USER, account_name=ACCOUNT, proof=ByCode(self.phone.code()))
 
+    def revoke_codes(self) -> object:
+        face: Any = self.world.face
+        later = self.world.clock.now + 1
+        word = {"by": "ops:carol", "reason": "backup restored", "source": None}
+        return face._carry_out(RevokeRecoveryCodes.prepare(face._settings, USER, before=later, **word))
+
     def strangers(self, times: int) -> Scene:
         for _ in range(times):
             with pytest.raises(InvalidCode):
@@ -482,6 +489,11 @@ BRANCHES: dict[str, tuple[list[str], Act, Act]] = {
         ["authenticator_exported"],
         _nothing,
         lambda s: s.face.export_authenticator(USER, account_name=ACCOUNT, by="ops", reason="moving"),
+    ),
+    "revoked by the operator": (
+        ["recovery_codes_revoked"],
+        _nothing,
+        lambda s: s.revoke_codes(),
     ),
     "forget": (["forgotten"], _nothing, lambda s: s.face.forget(USER, proof=CAROL)),
     "status": ([], _nothing, lambda s: s.face.status(USER)),

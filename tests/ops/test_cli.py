@@ -5,6 +5,8 @@ from __future__ import annotations
 import runpy
 import signal
 import sys
+import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +15,7 @@ from operator_console import Operator
 from postgresql import on_postgresql
 from support import KEY, OTHER_KEY, USER
 
-from twofa import KeyRing, TwoFactor, errors
+from twofa import ByCode, KeyRing, TwoFactor, Vouched, errors
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from operator_console import Ended
 
     from conftest import Application
+    from twofa import Status
 
 WORD = ("--by", "support:carol", "--reason", "identity checked, ticket 4711")
 
@@ -246,6 +249,81 @@ def test_reseal_beside_logins(by_process: Application) -> None:
     for user, phone in zip(users, phones, strict=True):
         with pytest.raises(errors.CodeReused):
             by_process.two_factor(KEY).verify(user, phone.code())
+
+
+# --- revoking recovery codes ---------------------------------------------------------------------------------------
+
+
+def _revoke(application: Application, minutes: int, *arguments: str) -> Ended:
+    """Revoke, an hour from now, what is older than these minutes from now."""
+    application.operator.more["OPERATED_CLOCK"] = "3600"
+    before = datetime.fromtimestamp(time.time() + 60 * minutes, UTC).isoformat(timespec="seconds")
+    return application.operator.run("revoke-codes", "--before", before, *WORD, *arguments)
+
+
+def test_revoke_codes(application: Application) -> None:
+    """Old sets are dead with every session, newer ones stay, each owner makes new ones with the app; once is enough."""
+    phone, old = application.enrol("user-1")
+    before = application.two_factor().status("user-1").generation
+    application.two_factor().begin_setup("pending", account_name="alice@example.com")
+    application.clock.advance(3000)
+    _, new = application.enrol("user-2")
+
+    first = _revoke(application, 30, "--json")
+    second = _revoke(application, 30)
+
+    assert (0, {"users": 3, "revoked": 1, "only_way_in": 0, "failed": 0}) == (first.code, first.data)
+    assert "3 users: 0 revoked, 3 nothing to revoke, 0 only way in\n" == second.out
+    application.clock.advance(600)
+    two_factor = application.two_factor()
+    assert ("active", 0, True) == _standing(two_factor.status("user-1"))
+    assert before != two_factor.status("user-1").generation
+    with pytest.raises(errors.RecoveryCodesExhausted):
+        two_factor.redeem_recovery_code("user-1", old[0])
+    assert 10 == len(two_factor.reset_recovery_codes("user-1", proof=ByCode(phone.code())))
+    assert "recovery_code" == two_factor.redeem_recovery_code("user-2", new[0]).method
+    [revoked] = [event for event in application.store.events("user-1") if event.kind == "recovery_codes_revoked"]
+    word = {"proof": "vouched", "by": "support:carol", "reason": "identity checked, ticket 4711"}
+    assert word | {"count": 10} == dict(revoked.detail)
+    assert "python -m twofa" == revoked.source
+
+
+def _standing(status: Status) -> tuple[str, int, bool]:
+    return status.state, status.recovery_codes_remaining, status.recovery_codes_acknowledged
+
+
+def test_revoking_locks_nobody_out(on_sqlite: Application) -> None:
+    """P14: recovery codes that are the only way in go on working, and their owner is named; so is who cannot be read."""
+    _, codes = on_sqlite.enrol("lost phone")
+    on_sqlite.two_factor().reset_authenticator(
+        "lost phone", account_name="a", proof=Vouched(by="carol", reason="asked")
+    )
+    on_sqlite.enrol("unreadable", KeyRing.generate_key())
+
+    ended = _revoke(on_sqlite, 30, "--json")
+    shown = _revoke(on_sqlite, 30)
+
+    assert 1 == ended.code == shown.code
+    assert {"users": 2, "revoked": 0, "only_way_in": 1, "failed": 1} == ended.data
+    assert [("lost phone", "only_way_in"), ("unreadable", "unknown_key")] == [
+        (line["user_id"], line["error"]) for line in ended.lines[:-1]
+    ]
+    assert "2 users: 0 revoked, 0 nothing to revoke, 1 only way in, 1 failed" == shown.out.splitlines()[-1]
+    assert "recovery_code" == on_sqlite.two_factor().redeem_recovery_code("lost phone", codes[0]).method
+
+
+@pytest.mark.parametrize(
+    ("before", "message"),
+    [("2027-01-15T08:00:00", "end it with Z for UTC"), ("noon", "invalid"), ("2999-01-01T00:00:00Z", "in the future")],
+)
+def test_a_time_that_cannot_be(on_sqlite: Application, before: str, message: str) -> None:
+    """Without a time zone, or in the future, `--before` would end the wrong sets, or the same ones in each run."""
+    on_sqlite.move_in("user-1", key=KEY)
+
+    ended = on_sqlite.operator.run("revoke-codes", "--before", before, *WORD)
+
+    assert 3 == ended.code
+    assert message in ended.err
 
 
 # --- as processes --------------------------------------------------------------------------------------------------

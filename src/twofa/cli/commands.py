@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections import Counter
+from typing import TYPE_CHECKING, Any
 
+from twofa._engine.operations.revoking import RevokeRecoveryCodes
 from twofa.cli.console import printable
 from twofa.cli.exits import Exit
 from twofa.errors import RecordError, StoreContention
@@ -12,8 +14,10 @@ from twofa.proofs import Vouched
 
 if TYPE_CHECKING:
     from argparse import Namespace
+    from collections.abc import Callable
     from datetime import datetime
 
+    from twofa._engine.operations.revoking import Revoked
     from twofa.cli.application import Application
     from twofa.cli.console import Console
     from twofa.events import Event
@@ -56,26 +60,78 @@ def reseal(application: Application, arguments: Namespace, console: Console) -> 
     A record that is sealed with that key already is only read. So whatever ends a run, even SIGKILL, the next one goes
     on where it ended.
     """
-    seen = resealed = failed = 0
-    with console.progress("resealing") as progress:
+
+    def read(_user_id: str, resealed: bool) -> str:
+        return "resealed" if resealed else "sealed with the primary key already"
+
+    counts = _go_through_users(application, arguments, console, "resealing", application.face.reseal, read)
+    data = {"users": counts.total(), "resealed": counts["resealed"], "failed": counts["failed"]}
+    console.show(_sum(counts, "resealed", "sealed with the primary key already"), data)
+    return Exit.WARNING if counts["failed"] else Exit.OK
+
+
+def revoke_codes(application: Application, arguments: Namespace, console: Console) -> Exit:
+    """End every recovery set that was made before a time, and the sessions of its owner, beside the logins.
+
+    A user whose set was ended is only read the next time, so a run that was killed can be repeated. Recovery codes
+    that are their owner's only way in are left alone, and the owner is named.
+    """
+    settings = application.settings
+    if arguments.before > settings.now():
+        raise ValueError("--before lies in the future: give the time at which the backup was restored")
+
+    def revoke(user_id: str) -> Any:
+        operation = RevokeRecoveryCodes.prepare(
+            settings, user_id, before=arguments.before, by=arguments.by, reason=arguments.reason, source=SOURCE
+        )
+        return application.carry_out(operation)
+
+    def read(user_id: str, outcome: Revoked) -> str:
+        if outcome == "only way in":
+            message = "has no app, so the recovery codes are the only way in: they still work"
+            data = {"user_id": user_id, "error": "only_way_in", "message": message}
+            console.show(f"{printable(user_id)}: {message}", data)
+        return outcome
+
+    counts = _go_through_users(application, arguments, console, "revoking", revoke, read)
+    left = counts["only way in"]
+    data = {"users": counts.total(), "revoked": counts["revoked"], "only_way_in": left, "failed": counts["failed"]}
+    console.show(_sum(counts, "revoked", "nothing to revoke", "only way in"), data)
+    return Exit.WARNING if left or counts["failed"] else Exit.OK
+
+
+def _go_through_users(
+    application: Application,
+    arguments: Namespace,
+    console: Console,
+    doing: str,
+    call: Callable[[str], Any],
+    read: Callable[[str, Any], str],
+) -> Counter[str]:
+    """Call `call` with every user, some at a time; return how many there were of each kind that `read` calls a result.
+
+    A user who cannot be done is named, and counts as failed.
+    """
+    counts: Counter[str] = Counter()
+    with console.progress(doing) as progress:
         for page in application.pages_of_users(arguments.after, arguments.batch):
-            outcomes = application.call_each(application.face.reseal, page, arguments.workers)
+            outcomes = application.call_each(call, page, arguments.workers)
             for user_id, outcome in zip(page, outcomes, strict=True):
                 if isinstance(outcome, RecordError | StoreContention):
-                    failed += 1
+                    counts["failed"] += 1
                     text = f"{printable(user_id)}: {outcome}"
                     console.show(text, {"user_id": user_id, "error": outcome.code, "message": str(outcome)})
                 elif isinstance(outcome, Exception):
                     raise outcome
                 else:
-                    resealed += outcome
-            seen += len(page)
+                    counts[read(user_id, outcome)] += 1
             progress.advance(len(page))
-    text = f"{seen:,} users: {resealed:,} resealed, {seen - resealed - failed:,} sealed with the primary key already"
-    if failed:
-        text += f", {failed:,} failed"
-    console.show(text, {"users": seen, "resealed": resealed, "failed": failed})
-    return Exit.WARNING if failed else Exit.OK
+    return counts
+
+
+def _sum(counts: Counter[str], *kinds: str) -> str:
+    shown = [*kinds, *(["failed"] if counts["failed"] else [])]
+    return f"{counts.total():,} users: {', '.join(f'{counts[kind]:,} {kind}' for kind in shown)}"
 
 
 def reset_codes(application: Application, arguments: Namespace, console: Console) -> Exit:

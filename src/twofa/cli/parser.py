@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from typing_extensions import override
@@ -70,10 +71,19 @@ def add_commands(parser: ArgumentParser, *, needs_app: bool = False) -> None:
     events.add_argument("--limit", type=_count, default=50, metavar="N", help="show at most N events (50)")
     reseal = command("reseal", commands.reseal, "encrypt every record under the primary key; run it again to go on")
     add_bulk_arguments(reseal)
-    reseal.add_argument("--after", default="", metavar="USER", help="begin after this user, in the store's order")
+    _after(reseal)
     reset_codes = command("reset-codes", commands.reset_codes, "make and show new recovery codes for a user")
     _user(reset_codes)
     _word(reset_codes)
+    revoke_codes = command(
+        "revoke-codes", commands.revoke_codes, "end all recovery codes made before a time, as after a restored backup"
+    )
+    revoke_codes.add_argument(
+        "--before", type=_time, required=True, metavar="TIME", help="such as 2027-01-15T08:00:00Z; later sets stay"
+    )
+    _word(revoke_codes)
+    add_bulk_arguments(revoke_codes)
+    _after(revoke_codes)
     disable = command("disable", commands.disable, "turn a user's second factor off")
     _user(disable)
     _word(disable)
@@ -114,6 +124,10 @@ def _user(parser: ArgumentParser) -> None:
     parser.add_argument("user", metavar="USER", help="the user's id, as your application passes it to twofa")
 
 
+def _after(parser: ArgumentParser) -> None:
+    parser.add_argument("--after", default="", metavar="USER", help="begin after this user, in the store's order")
+
+
 def _word(parser: ArgumentParser) -> None:
     parser.add_argument("--by", required=True, help="who decides this, such as support:carol; it is put on record")
     parser.add_argument("--reason", required=True, help="why, such as 'identity checked, ticket 4711'")
@@ -124,3 +138,10 @@ def _count(text: str) -> int:
     if number < 1:
         raise ValueError(text)
     return number
+
+
+def _time(text: str) -> int:
+    at = datetime.fromisoformat(text)
+    if at.utcoffset() is None:
+        raise ArgumentTypeError(f"{text} does not say its time zone: end it with Z for UTC")
+    return int(at.timestamp())
