@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import tempfile
 from contextlib import contextmanager, suppress
 from http.cookies import SimpleCookie
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import django_project
 from support import FAST, CountingStore, Phone, World
 
 from twofa import AsyncTwoFactor, TwoFactor
@@ -369,7 +368,7 @@ class Django(Host):
         from django.test import override_settings
         from django.test.client import Client
 
-        _set_up_django()
+        django_project.set_up()
         self._settings = override_settings(
             SESSION_ENGINE=f"django.contrib.sessions.backends.{self.engine}", ROOT_URLCONF=Urls(self.page)
         )
@@ -412,26 +411,6 @@ class Urls:
         from django.urls import path
 
         self.urlpatterns = [path("", page)]
-
-
-def _set_up_django() -> None:
-    import django
-    from django.conf import settings
-    from django.core.management import call_command
-
-    if settings.configured:
-        return
-    database = Path(tempfile.mkdtemp()) / "django.db"
-    settings.configure(
-        SECRET_KEY="known to nobody",
-        ALLOWED_HOSTS=["*"],
-        DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": database, "ATOMIC_REQUESTS": True}},
-        INSTALLED_APPS=["django.contrib.sessions"],
-        MIDDLEWARE=["django.contrib.sessions.middleware.SessionMiddleware"],
-        USE_TZ=True,
-    )
-    django.setup()
-    call_command("migrate", verbosity=0)
 
 
 HOSTS: list[type[Host]] = [

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 MODULES = {
     "MariaDB": ["*/twofa/stores/sqlalchemy/mysql.py"],
-    "PostgreSQL": ["*/twofa/stores/sqlalchemy/*.py"],
+    "PostgreSQL": ["*/twofa/stores/sqlalchemy/*.py", "*/twofa/stores/django/postgresql.py"],
     "Valkey": ["*/twofa/stores/redis/*.py"],
 }
 """What is left out of the coverage where an engine is missing."""

@@ -11,6 +11,7 @@ from graphlib import TopologicalSorter
 from importlib.metadata import distribution
 from pathlib import Path
 
+import django_project
 import pytest
 
 import twofa
@@ -32,6 +33,9 @@ LAYERS = [
     {"__main__", "migration"},
 ]
 """From the bottom up, by module or by folder: a module imports from its own layer and from those below it."""
+
+DJANGO_APP = {"stores.django.apps", "stores.django.checks", "stores.django.management.commands.twofa"}
+"""What Django loads beside the store: it stands above everything, the command line included."""
 
 PUBLIC = {"twofa", "twofa.errors", "twofa.key_uri", "twofa.keys", "twofa.qr", "twofa.stores", "twofa.stores.protocol"}
 """The modules that the documentation sends a reader to."""
@@ -73,6 +77,8 @@ def test_importing_loads_nothing_that_a_login_does_not_need() -> None:
 @pytest.mark.parametrize("name", ["twofa", *MODULES])
 def test_all_is_honest(name: str) -> None:
     """Each name in `__all__` exists and stands there once, and a public module's leaves out none of its own."""
+    if name.startswith("twofa.stores.django."):
+        django_project.set_up()  # without which Django loads no models
     module = importlib.import_module(name)
     names = getattr(module, "__all__", None)
     if names is None:
@@ -104,8 +110,9 @@ def test_no_import_leads_back() -> None:
 def test_imports_run_one_way(name: str) -> None:
     """Nothing in the core imports a store, nothing in a store imports the core, and only tests import the kit."""
     short = _short(name)
-    if short.startswith("testing"):
+    if short.startswith("testing") or short in DJANGO_APP:
         return
+    assert set() == DJANGO_APP & _imports(name)
     level = _level(short)
     if level is None:
         assert short.startswith("stores."), "say in LAYERS where the new module stands"

@@ -26,9 +26,9 @@ from support import USER, World
 
 from twofa import Change
 from twofa.stores import UnexpectedAnswer
+from twofa.stores.confirmation import confirmed
 from twofa.stores.sqlalchemy import forks
 from twofa.stores.sqlalchemy.answers import Question
-from twofa.stores.sqlalchemy.confirmation import confirmed
 from twofa.testing.samples import event as event_number
 from twofa.testing.samples import numbers, stored, version
 

@@ -19,8 +19,8 @@ from support import USER
 
 from twofa import Change
 from twofa.events import EventKind
-from twofa.stores.sqlalchemy.database import Deadline
 from twofa.stores.sqlalchemy.mysql import LOCKS
+from twofa.stores.trail import Deadline
 from twofa.testing.racing import at_once
 from twofa.testing.samples import event as told_of
 from twofa.testing.samples import numbers, stored, version

@@ -12,7 +12,7 @@ import pytest
 from sqlite_store import is_open, meanwhile, raising
 
 from twofa.stores import Change, SQLiteStore
-from twofa.stores.sqlite import store as store_module
+from twofa.stores.sqlite import statements
 from twofa.testing.samples import USER, event, numbers, stored, version
 
 # --- opening ---------------------------------------------------------------------------------------------------------
@@ -215,7 +215,7 @@ def test_events_are_found_by_an_index(store, host, query, index):
 
 def test_a_record_is_found_by_its_key(store, host):
     """To state that a record is absent costs no scan: the record is still found by its key."""
-    plan = [row[3] for row in host.execute(f"EXPLAIN QUERY PLAN {store_module._LOAD}", {"user_id": USER})]
+    plan = [row[3] for row in host.execute(f"EXPLAIN QUERY PLAN {statements._LOAD}", {"user_id": USER})]
     assert ["SEARCH record USING INDEX sqlite_autoindex_twofa_record_1 (user_id=?) LEFT-JOIN"] == [
         step for step in plan if "record" in step
     ]

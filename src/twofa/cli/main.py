@@ -28,15 +28,23 @@ _INTERRUPTED = 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out the command that `arguments`, by default those of the process, ask for; return the exit code."""
     parsed = make_parser().parse_args(arguments)
-    console = Console(sys.stdout, sys.stderr, as_json=parsed.json)
-    if parsed.run is None:
+    return run_by_name(parsed, getattr(parsed, "app", None), sys.stdout, sys.stderr)
+
+
+def run_by_name(arguments: Namespace, name: str | None, out: TextIO, err: TextIO) -> int:
+    """As `run`, on the application that `name` leads to, such as `"myproject.security:two_factor"`.
+
+    What is wrong with that is written to `err` too.
+    """
+    console = Console(out, err, as_json=arguments.json)
+    if arguments.run is None:
         return commands.generate_key(console)
     return run_on_named_application(
-        parsed.app,
-        lambda application: parsed.run(application, parsed, console),
+        name,
+        lambda application: arguments.run(application, arguments, console),
         console,
         # That an application does not start is what `check` is there to find.
-        not_started=Exit.CRITICAL if parsed.command == "check" else Exit.UNKNOWN,
+        not_started=Exit.CRITICAL if arguments.command == "check" else Exit.UNKNOWN,
     )
 
 

@@ -20,6 +20,7 @@ from twofa.stores.protocol import (
 )
 
 if TYPE_CHECKING:
+    from twofa.stores.django import DjangoStore
     from twofa.stores.memory import MemoryStore
     from twofa.stores.redis import AsyncRedisStore, RedisStore
     from twofa.stores.sharded import AsyncShardedStore, ShardedStore
@@ -33,6 +34,7 @@ __all__ = [
     "AsyncShardedStore",
     "AsyncStore",
     "Change",
+    "DjangoStore",
     "Listing",
     "MemoryStore",
     "Outbox",
@@ -52,6 +54,7 @@ _MODULES = {
     "AsyncRedisStore": "redis",
     "AsyncSQLAlchemyStore": "sqlalchemy",
     "AsyncShardedStore": "sharded",
+    "DjangoStore": "django",
     "MemoryStore": "memory",
     "RedisStore": "redis",
     "SQLAlchemyStore": "sqlalchemy",

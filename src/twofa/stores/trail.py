@@ -1,8 +1,9 @@
-"""How the shipped stores write events down, and count where a reader of the outbox is."""
+"""How the shipped stores write events down, count where a reader of the outbox is, and how long it waits."""
 
 from __future__ import annotations
 
 import json
+import time
 from datetime import datetime, timedelta
 from math import ceil
 from typing import NamedTuple
@@ -12,6 +13,11 @@ from twofa.events import Event, read_event
 
 _LARGEST_NUMBER = 2**63 - 1
 """The largest number that a database counts to."""
+
+PATIENCE = 1.0
+"""Seconds that a reader of the outbox waits for the swaps that are under way, before it hands nothing on for now."""
+PAUSE = 0.005
+"""Seconds between two looks at them."""
 
 
 class EventRow(NamedTuple):
@@ -78,3 +84,15 @@ def _check_moment(before: object) -> None:
     if not isinstance(before, datetime):
         hint = ": datetime.now(UTC) minus it, for what is older" if isinstance(before, timedelta) else ""
         raise TypeError(f"before must be a datetime with a time zone, not {type(before).__name__}{hint}")
+
+
+class Deadline:
+    """How long a reader of the outbox waits."""
+
+    def __init__(self) -> None:
+        self._end = time.monotonic() + PATIENCE
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has waited long enough."""
+        return time.monotonic() >= self._end

@@ -14,7 +14,6 @@ only then reads up to that number. It waits by looking, not by queueing for a lo
 
 from __future__ import annotations
 
-import time
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
@@ -41,10 +40,6 @@ D = TypeVar("D", bound="Database")
 
 PRUNE_BATCH = 1000
 """Events that are erased in one transaction: a few milliseconds, so that a login beside it hardly waits."""
-PATIENCE = 1.0
-"""Seconds that a reader of the outbox waits for the swaps that are under way, before it hands nothing on for now."""
-PAUSE = 0.005
-"""Seconds between two looks at them. A swap takes about one."""
 EVENT_COLUMNS = ("at", "kind", "source", "detail")
 """The columns of an event beside its number and its user, in the order of `EventRow`."""
 
@@ -298,18 +293,6 @@ class Database:
                 "your migrations by twofa.stores.sqlalchemy.add_tables()"
             ) from error
         return None if row is None else (row[0], row[1])
-
-
-class Deadline:
-    """How long a reader of the outbox waits."""
-
-    def __init__(self) -> None:
-        self._end = time.monotonic() + PATIENCE
-
-    @property
-    def is_over(self) -> bool:
-        """Whether it has waited long enough."""
-        return time.monotonic() >= self._end
 
 
 def run(connection: Connection, statement: str) -> None:

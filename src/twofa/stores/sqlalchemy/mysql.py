@@ -16,8 +16,9 @@ from sqlalchemy import func, insert, literal_column, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from typing_extensions import override
 
-from twofa.stores.sqlalchemy.database import PAUSE, Deadline, run
+from twofa.stores.sqlalchemy.database import run
 from twofa.stores.sqlalchemy.steps import StepByStep
+from twofa.stores.trail import PAUSE, Deadline
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Dialect, Table

@@ -34,11 +34,11 @@ from sqlalchemy.dialects.postgresql import insert as insert_if_absent
 from sqlalchemy.exc import DBAPIError
 from typing_extensions import override
 
+from twofa.stores.confirmation import confirmed
 from twofa.stores.sqlalchemy import direct
 from twofa.stores.sqlalchemy.answers import Question, new_call
-from twofa.stores.sqlalchemy.confirmation import confirmed
-from twofa.stores.sqlalchemy.database import EVENT_COLUMNS, PAUSE, Database, Deadline, run
-from twofa.stores.trail import EventRow
+from twofa.stores.sqlalchemy.database import EVENT_COLUMNS, Database, run
+from twofa.stores.trail import PAUSE, Deadline, EventRow
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Literal
 from typing_extensions import override
 
 from twofa.stores import findings
-from twofa.stores.protocol import OutboxEntry, Store, Stored, UnexpectedAnswer
-from twofa.stores.sqlite import files, in_use, schema
+from twofa.stores.protocol import Store, Stored
+from twofa.stores.sqlite import files, in_use, schema, statements
 from twofa.stores.sqlite.backup import copy_to
 from twofa.stores.sqlite.connections import Connections
 from twofa.stores.sqlite.pruning import in_batches
-from twofa.stores.trail import EventRow, number_of, seconds_of
+from twofa.stores.trail import number_of, seconds_of
 
 if TYPE_CHECKING:
     import os
@@ -23,24 +23,12 @@ if TYPE_CHECKING:
     from typing import Self
 
     from twofa.events import Event
-    from twofa.stores.protocol import Change, Finding
+    from twofa.stores.protocol import Change, Finding, OutboxEntry
 
 _OLDEST_SQLITE = (3, 37, 0)
 """The first with STRICT tables."""
 _DAY = 86_400
 _SAY_CREATE = "if a new and empty store is meant, open it once with create=True"
-
-# One row in any case, with the user that was asked for: "no record" is an answer, and no answer is none.
-_LOAD = (
-    "SELECT :user_id, record.version, record.document "
-    "FROM (SELECT 1) LEFT JOIN twofa_record AS record ON record.user_id = :user_id"
-)
-_INSERT = "INSERT INTO twofa_record (user_id, version, document) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
-_UPDATE = "UPDATE twofa_record SET version = ?, document = ? WHERE user_id = ? AND version = ?"
-_DELETE = "DELETE FROM twofa_record WHERE user_id = ? AND version = ?"
-_ADD_EVENT = "INSERT INTO twofa_event (user_id, at, kind, source, detail) VALUES (?, ?, ?, ?, ?)"
-_ERASE_EVENTS = "DELETE FROM twofa_event WHERE user_id = ?"
-_PRUNE = "DELETE FROM twofa_event WHERE id IN (SELECT id FROM twofa_event WHERE at < ? ORDER BY at LIMIT ?)"
 
 
 class SQLiteStore(Store):
@@ -116,40 +104,26 @@ class SQLiteStore(Store):
     @override
     def load(self, user_id: str) -> Stored | None:
         with self._connections.use() as connection:
-            return _load(connection, user_id)
+            return statements.load(connection, user_id)
 
     @override
     def swap(self, user_id: str, change: Change) -> bool:
         with self._connections.write() as connection:
-            if not _put(connection, user_id, change):
-                return False
-            if change.new is None:
-                connection.execute(_ERASE_EVENTS, (user_id,))
-            for event in change.events:
-                connection.execute(_ADD_EVENT, EventRow.of(event, user_id))
-        return True
+            return statements.swap(connection, user_id, change)
 
     def events(self, user_id: str) -> tuple[Event, ...]:
         """Return the user's events, oldest first."""
         with self._connections.use() as connection:
-            rows = connection.execute(
-                "SELECT user_id, at, kind, source, detail FROM twofa_event WHERE user_id = ? ORDER BY id", (user_id,)
-            ).fetchall()
-        return tuple(EventRow(*row).event() for row in rows)
+            return statements.events(connection, user_id)
 
     def events_after(self, cursor: str = "", limit: int = 100) -> tuple[OutboxEntry, ...]:
         """Return up to `limit` events of all users that stand after `cursor`, in the order of their commits.
 
-        SQLite writes one transaction at a time, and a number is never used again, so the order of the numbers is that
-        of the commits. Raises `ValueError` for a cursor that no `events_after` gave.
+        Raises `ValueError` for a cursor that no `events_after` gave.
         """
         number = number_of(cursor)
         with self._connections.use() as connection:
-            rows = connection.execute(
-                "SELECT id, user_id, at, kind, source, detail FROM twofa_event WHERE id > ? ORDER BY id LIMIT ?",
-                (number, limit),
-            ).fetchall()
-        return tuple(OutboxEntry(str(number), EventRow(*row).event()) for number, *row in rows)
+            return statements.events_after(connection, number, limit)
 
     def prune_events(self, before: datetime) -> int:
         """Erase every event earlier than `before` (an aware datetime), delivered or not; return how many there were.
@@ -161,15 +135,12 @@ class SQLiteStore(Store):
 
     def _prune(self, seconds: int, most: int) -> int:
         with self._connections.write() as connection:
-            return connection.execute(_PRUNE, (seconds, most)).rowcount
+            return statements.prune_events(connection, seconds, most)
 
     def user_ids(self, after: str = "", limit: int = 100) -> tuple[str, ...]:
         """Return up to `limit` user ids greater than `after`, in the order of their bytes."""
         with self._connections.use() as connection:
-            rows = connection.execute(
-                "SELECT user_id FROM twofa_record WHERE user_id > ? ORDER BY user_id LIMIT ?", (after, limit)
-            ).fetchall()
-        return tuple(user_id for (user_id,) in rows)
+            return statements.user_ids(connection, after, limit)
 
     def backup(self, path: str | os.PathLike[str]) -> None:
         """Write a complete copy of the file, with all that is in it, to a new file at `path`.
@@ -197,24 +168,3 @@ class SQLiteStore(Store):
 
     def __repr__(self) -> str:
         return f"SQLiteStore({self.path!r})"
-
-
-def _load(connection: sqlite3.Connection, user_id: str) -> Stored | None:
-    row = connection.execute(_LOAD, {"user_id": user_id}).fetchone()
-    if row is None or row[0] != user_id:
-        raise UnexpectedAnswer("SQLite answered something else than what the store asked: nothing was believed")
-    _, version, document = row
-    return None if version is None else Stored(version, document)
-
-
-def _put(connection: sqlite3.Connection, user_id: str, change: Change) -> bool:
-    expected, new = change.expected, change.new
-    if expected is None:
-        if new is None:
-            return _load(connection, user_id) is None
-        done = connection.execute(_INSERT, (user_id, *new))
-    elif new is None:
-        done = connection.execute(_DELETE, (user_id, expected))
-    else:
-        done = connection.execute(_UPDATE, (*new, user_id, expected))
-    return done.rowcount == 1

@@ -1,0 +1,127 @@
+"""Django, configured once a process for every test that needs it, and databases for `DjangoStore` beside it."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+_numbers = itertools.count(1)
+
+SQLITE = {"init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF", "timeout": 60}
+"""Options for SQLite: it waits, since many tests may run on a busy machine, but not for the disk."""
+
+
+def set_up(*, migrate: bool = True) -> None:
+    """Configure Django, with sessions in the database and every request in a transaction, unless that is done."""
+    import django
+    from django.conf import settings
+    from django.core.management import call_command
+
+    if settings.configured:
+        return
+    database = new_file()
+    settings.configure(
+        SECRET_KEY="known to nobody",
+        ALLOWED_HOSTS=["*"],
+        DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": database, "ATOMIC_REQUESTS": True}},
+        INSTALLED_APPS=[
+            "django.contrib.auth",
+            "django.contrib.contenttypes",
+            "django.contrib.sessions",
+            "twofa.stores.django",
+        ],
+        MIDDLEWARE=["django.contrib.sessions.middleware.SessionMiddleware"],
+        USE_TZ=True,
+    )
+    django.setup()
+    if migrate:
+        call_command("migrate", verbosity=0)
+
+
+def add_database(alias: str, **named: Any) -> str:
+    """Add a database to the project; return its alias."""
+    from django.db import connections
+
+    databases = connections.configure_settings({"default": connections.settings["default"], alias: named})
+    connections.settings[alias] = databases[alias]
+    return alias
+
+
+def new_file() -> Path:
+    """Return where a new SQLite file can be."""
+    return Path(tempfile.mkdtemp()) / "app.db"
+
+
+def of_sqlite(path: Path | str, **options: Any) -> dict[str, Any]:
+    """Return the settings of an SQLite file."""
+    return {"ENGINE": "django.db.backends.sqlite3", "NAME": str(path), "OPTIONS": {**SQLITE, **options}}
+
+
+def of_postgresql(url: str, **options: Any) -> dict[str, Any]:
+    """Return the settings of a PostgreSQL database."""
+    parts = urlsplit(url)
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": parts.path.lstrip("/"),
+        "USER": parts.username or "postgres",
+        "PASSWORD": parts.password or "",
+        "HOST": parts.hostname,
+        "PORT": str(parts.port or ""),
+        "OPTIONS": options,
+        "CONN_MAX_AGE": None,
+    }
+
+
+def new_database(**named: Any) -> str:
+    """Add a database with the tables of the store; return its alias."""
+    from django.core.management import call_command
+
+    alias = add_database(f"database-{next(_numbers)}", **named)
+    call_command("migrate", "twofa", database=alias, verbosity=0)
+    return alias
+
+
+def new_sqlite(**options: Any) -> str:
+    """The same, in a new SQLite file: a copy of one that was made by the migrations."""
+    path = new_file()
+    shutil.copy(_migrated(), path)
+    return add_database(f"database-{next(_numbers)}", **of_sqlite(path, **options))
+
+
+@cache
+def _migrated() -> Path:
+    path = new_file()
+    forget(new_database(**of_sqlite(path)))  # which writes the log back into the file
+    return path
+
+
+def forget(alias: str) -> None:
+    """Close what the project itself has open to a database, and take it out again."""
+    from django.db import connections
+
+    connections[alias].close()
+    del connections[alias]
+    del connections.settings[alias]
+
+
+def sql(alias: str, *statements: str) -> Any:
+    """Run statements on the project's own connection; return the last one's rows."""
+    from django.db import connections
+
+    with connections[alias].cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement)
+        return cursor.fetchall() if cursor.description else None
+
+
+def open_store(**named: Any) -> Any:
+    """Open a database that has the tables, in another process."""
+    from twofa.stores.django import DjangoStore  # after Django is configured
+
+    set_up(migrate=False)
+    return DjangoStore(add_database("shared", **named))
