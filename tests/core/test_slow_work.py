@@ -5,14 +5,19 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from support import FAST, KEY, USER, World
 
-from twofa import ByCode, ByRecoveryCode, ByVerification, KeyRing, RecoveryCodes, Throttle, Verification
+from twofa import ByCode, ByRecoveryCode, ByVerification, KeyRing, Policy, RecoveryCodes, Throttle, Verification
+from twofa._engine import hashing
 from twofa._engine.attempt import open_record
 from twofa._engine.hashing import Job
+from twofa._hidden import Hidden
+from twofa._record import recovery
 from twofa._record.recovery import NewCodes
 from twofa.errors import CodeReused, InvalidCode, NoSetup, ProofRequired, Throttled, TwoFactorError
 
@@ -122,6 +127,82 @@ def test_a_crowd_of_recovery_codes_is_checked_one_by_one(right: bool, jobs: Jobs
     assert int(right) == sum(isinstance(outcome, Verification) for outcome in outcomes)
     assert 5 + int(right) == jobs.checks
     assert outcomes.count(Throttled) == CROWD - 5 - int(right)
+
+
+OLD_CODES = [f"{number}-old-code" for number in range(10)]
+
+
+class Hashes:
+    """Counts slow hashes and how many run at once; none of them takes long. `first` is called by the first one."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._lock = threading.Lock()
+        self.hashed: list[str] = []
+        self.at_once = self.most_at_once = 0
+        self.first: Callable[[], object] | None = None
+        monkeypatch.setattr(recovery, "_argon2id", lambda salt, *_: SimpleNamespace(derive=partial(self._derive, salt)))
+
+    def _derive(self, salt: bytes, code: bytes) -> bytes:
+        with self._lock:
+            first, self.first = self.first, None
+            self.hashed.append(code.decode())
+            self.at_once += 1
+            self.most_at_once = max(self.most_at_once, self.at_once)
+        if first is not None:
+            first()
+        digest = recovery.Scheme.fast().digest(salt, Hidden(code.decode()))
+        with self._lock:
+            self.at_once -= 1
+        return digest
+
+
+@pytest.fixture
+def hashes(monkeypatch: pytest.MonkeyPatch) -> Hashes:
+    """The count of slow hashes."""
+    return Hashes(monkeypatch)
+
+
+def test_a_crowd_with_imported_codes_is_checked_one_by_one(jobs: Jobs, hashes: Hashes) -> None:
+    """Codes from elsewhere cost ten hashes an attempt: one after the other, one attempt at a time, each counted as one."""
+    world = World("blocking")
+    world.face.import_authenticator(USER, bytes(range(20)), recovery_codes=OLD_CODES, by="ops", reason="moved")
+    hashes.hashed.clear()
+    hashes.most_at_once = 0
+
+    outcomes = _crowd(lambda: world.face.redeem_recovery_code(USER, "0-bad-code"))
+
+    assert (5, CROWD - 5) == (outcomes.count(InvalidCode), outcomes.count(Throttled))
+    assert (1 + 5, 1) == (jobs.sets + jobs.checks, jobs.most_at_once)
+    assert (5 * 10, 1) == (len(hashes.hashed), hashes.most_at_once)
+    assert 5 == world.face.status(USER).failures
+
+
+def test_imported_codes_keep_nobody_waiting(hashes: Hashes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While ten of one user's old codes are compared on the only thread, another user's code comes second."""
+    world = World("blocking", policy=Policy(hash_threads=1))
+    for user in ("alice", "bob"):
+        codes = [f"{user}-{code}" for code in OLD_CODES]
+        world.face.import_authenticator(user, bytes(range(20)), recovery_codes=codes, by="ops", reason="moved")
+    hashes.hashed.clear()
+    asked, submit = threading.Event(), hashing._Pool.submit
+
+    def noticed(pool: Any, urgency: int, function: Any, *arguments: Any) -> Any:
+        future = submit(pool, urgency, function, *arguments)
+        if threading.current_thread().name.startswith("bob"):
+            asked.set()
+        return future
+
+    monkeypatch.setattr(hashing._Pool, "submit", noticed)
+    with ThreadPoolExecutor(1, "bob") as bob, ThreadPoolExecutor(1, "alice") as alice:
+        come = partial(bob.submit, world.face.redeem_recovery_code, "bob", f"bob-{OLD_CODES[0]}")
+        signed_in: list[Any] = []
+        hashes.first = lambda: (signed_in.append(come()), asked.wait(60))
+        refused = alice.submit(world.face.redeem_recovery_code, "alice", "alice-0-bad-code")
+        assert isinstance(refused.exception(60), InvalidCode)
+        assert isinstance(signed_in[0].result(60), Verification)
+
+    assert 11 == len(hashes.hashed)
+    assert "bob0oldcode" == hashes.hashed[1]
 
 
 def test_jobs_of_different_users_run_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,6 +43,7 @@ FACTORS = ("totp", "recovery", "setup")
 
 OFF = ("disable", "forget")
 REPLACING = ("confirm", "new app", *OFF)
+ACTIVATING = ("confirm", "import")
 IN_A_ROW = 5
 """Wrong codes that are answered before the first wait is over."""
 BLOCK = 100
@@ -59,8 +60,8 @@ class Calls(NamedTuple):
 
     stay_on: bool
     """None of them turns the second factor off."""
-    confirm_nothing: bool
-    """None of them makes anything of what is pending."""
+    activate_nothing: bool
+    """None of them turns the second factor on."""
     erase_nothing: bool
     """None of them erases the record, and what it tells of who wrote it."""
 
@@ -99,7 +100,7 @@ class Judge:
         names = tuple(root.caller.name for root in exploration.roots)
         for problem in self._on_the_way(exploration, names):
             yield f"{names}: {problem}"
-        calls = Calls(without(names, OFF), without(names, ("confirm",)), without(names, ("forget",)))
+        calls = Calls(without(names, OFF), without(names, ACTIVATING), without(names, ("forget",)))
         orders = Orders(self, exploration.roots)
         for end in exploration.ends:
             for problem in (*self._in_the_end(end, calls), *orders.problems(end)):
@@ -116,7 +117,7 @@ class Judge:
         protected = {state.protected for state in states}
         if self.start.protected and without(names, OFF) and protected != {True}:
             yield "P6: the second factor was off in between"
-        if not self.start.protected and without(names, ("confirm",)) and protected != {False}:
+        if not self.start.protected and without(names, ACTIVATING) and protected != {False}:
             yield "P5: what is pending protects the account"
         device = self.start.authenticator
         if device and device.failures.consecutive + len(names) < BLOCK and without(names, REPLACING):
@@ -183,9 +184,9 @@ class Judge:
         required = outcome.required if isinstance(outcome, Status) else None
         if self.start.protected and calls.stay_on and (required is False or isinstance(outcome, NotEnrolled)):
             found.append("P3: reads as no second factor")
-        if calls.confirm_nothing and not self.start.protected and (required or isinstance(outcome, Verification)):
+        if calls.activate_nothing and not self.start.protected and (required or isinstance(outcome, Verification)):
             found.append("P5: what is pending asks for a code, or passes a login")
-        if calls.confirm_nothing and name == "verify by new app" and isinstance(outcome, Verification):
+        if calls.activate_nothing and name == "verify by new app" and isinstance(outcome, Verification):
             found.append("P5: an app that is not confirmed passes a login")
         return found
 

@@ -14,21 +14,22 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache, partial
 from itertools import combinations_with_replacement
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from explore import LOAD_FAILS, REPLY_LOST, SAYS_NO, SWAP_FAILS, AskingStore, Fault, Gone, Ground, settled
 from interleave import CAROL, Scene, altered, at_once, attempt, copy_of, every_order, shape, state_of, told
 from promises import Judge, worth_of
-from support import ACCOUNT, KEY, OTHER_KEY, InAKnownBrowser
+from support import ACCOUNT, KEY, OTHER_KEY, InAKnownBrowser, Phone
 
-from twofa import AsyncTwoFactor, Change, KeyRing
+from twofa import TOTP, AsyncTwoFactor, Change, KeyRing
 from twofa import asynchronous as aio
 from twofa._engine import judging, operation
 from twofa._engine.attempt import Attempt, close_record, open_record
 from twofa._engine.operations import changes, setup, sign_in
+from twofa._engine.transitions import TABLE, Cell, Requirement
 from twofa._record import document
-from twofa._record.state import State
+from twofa._record.state import EnrolledTOTP, State
 from twofa._record.throttle import Failures
 
 if TYPE_CHECKING:
@@ -38,6 +39,12 @@ if TYPE_CHECKING:
 
 KEYS = KeyRing(OTHER_KEY, KEY)
 """Records lie under the second one, so that there is something to reseal."""
+
+IMPORTED, COMING = TOTP(bytes(range(20))), TOTP(bytes(range(20, 40)))
+"""The app of a user who came from another library, and the one that the calls import."""
+IMPORTED_CODES = [f"{number}123456789abcdef0123456789abcdef" for number in "789"]
+"""What was printed there. Each has 112 bits, so that no hash takes long."""
+WORD = {"by": "ops:carol", "reason": "moved"}
 
 # --- where to start from -------------------------------------------------------------------------------------------
 
@@ -56,6 +63,7 @@ STARTS = {
     "reenrol": "active",
     "reenrol, pending": "active",
     "disabled": "active",
+    "imported": "none",
 }
 """Every start, and the scene that it is made from."""
 
@@ -74,6 +82,7 @@ SHOWS = {
     "begin by token": "token",
     "new app by recovery code": "second recovery code",
     "disable by code": "code",
+    "verify imported": "code of the imported app",
 }
 """What each call shows; what is shown by two calls can be accepted once."""
 
@@ -107,6 +116,8 @@ class Start(Scene):
                 face.cancel_setup(user)
         elif name == "disabled":
             face.disable(user, proof=CAROL)
+        elif name == "imported":
+            self._move_in()
         for call in wrong:
             attempt(call)
         self.stored = self.world.record(user)
@@ -127,10 +138,26 @@ class Start(Scene):
         after = close_record(seal, before, versions)
         assert self.world.store.swap(self.user_id, Change(stored.version, after))
 
+    def _move_in(self) -> None:
+        """Let the user come from another library, with codes that name no slot, and sign in."""
+        face, user = self.world.face, self.user_id
+        face.import_authenticator(user, IMPORTED.secret, recovery_codes=IMPORTED_CODES, **WORD)
+        self.phone = Phone(IMPORTED.uri(account_name=ACCOUNT, issuer="Elsewhere"), self.clock)
+        self.codes = list(IMPORTED_CODES)
+        self.token = self.world.login(self.phone, user).token
+
     def calls(self) -> dict[str, Any]:
         """Return everything that might be called, by name."""
-        user = self.user_id
-        calls = super().calls() | {"status": lambda face: face.status(user)}
+        user, secret = self.user_id, COMING.secret
+        calls = super().calls() | {
+            "status": lambda face: face.status(user),
+            "import": lambda face: face.import_authenticator(user, secret, **WORD),
+            "import codes": lambda face: face.import_authenticator(user, secret, recovery_codes=IMPORTED_CODES, **WORD),
+            "export": lambda face: face.export_authenticator(user, account_name=ACCOUNT, **WORD),
+        }
+        if self.name in {"none", "pending", "disabled"}:
+            shown = COMING.code(self.clock.now)
+            calls["verify imported"] = lambda face: face.verify(user, shown)
         if self.setup:
             code = self.setup_phone.code()
             calls["verify by new app"] = lambda face: face.verify(user, code)
@@ -157,6 +184,7 @@ class Start(Scene):
             "code": shown_by(device and device.totp, step),
             "next code": shown_by(device and device.totp, step + 1),
             "code of the new app": shown_by(pending and pending.totp, step),
+            "code of the imported app": shown_by(EnrolledTOTP.of(COMING), step),
             "first recovery code": recovery_code(first),
             "second recovery code": recovery_code(first + 1),
             "token": lambda after: after.verification is not None and after.verification.token == self.token,
@@ -226,20 +254,21 @@ def explored(name: str, combinations: Sequence[Sequence[str]], *, faults: bool =
 # --- two calls, three calls ----------------------------------------------------------------------------------------
 
 PAIRS: dict[str, tuple[int, int, int, int]] = {
-    "none": (267, 114, 0, 0),
-    "pending": (2_783, 858, 0, 0),
-    "one try left": (2_621, 792, 0, 0),
-    "expired": (2_628, 897, 0, 0),
-    "active": (675_747, 64_194, 42, 12),
-    "replacing": (732_815, 74_323, 42, 12),
-    "two codes left": (667_629, 63_282, 42, 12),
-    "near the wait": (287_043, 38_366, 630, 12),
-    "near the block": (292_541, 38_186, 3_360, 12),
-    "waiting": (15_370, 5_326, 0, 6),
-    "exhausted": (53_981, 11_997, 7, 7),
-    "reenrol": (275_386, 31_393, 28, 10),
-    "reenrol, pending": (303_258, 36_054, 28, 10),
-    "disabled": (9_337, 3_837, 0, 8),
+    "none": (1_644, 536, 0, 0),
+    "pending": (5_902, 1_772, 0, 0),
+    "one try left": (5_513, 1_591, 0, 0),
+    "expired": (5_698, 1_799, 0, 0),
+    "active": (689_737, 67_404, 42, 14),
+    "replacing": (747_731, 77_863, 42, 14),
+    "two codes left": (681_619, 66_492, 42, 14),
+    "near the wait": (301_033, 41_576, 630, 14),
+    "near the block": (306_500, 41_382, 3_360, 14),
+    "waiting": (18_280, 6_452, 0, 8),
+    "exhausted": (59_046, 13_681, 7, 9),
+    "reenrol": (277_126, 32_238, 28, 12),
+    "reenrol, pending": (305_175, 36_981, 28, 12),
+    "disabled": (14_815, 5_733, 0, 8),
+    "imported": (667_383, 65_656, 13_114, 14),
 }
 """From every start, for all pairs: interleavings, ends, and of these the ones that `Judge` calls `between` and `twice`."""
 
@@ -298,10 +327,21 @@ TRIPLES = {
     ("active", "begin by code", "disable by code", "verify"): (8_947, 254, 0, 0),
     ("active", "verify", "reseal", "new codes"): (136_620, 1_426, 0, 0),
     ("active", "verify", "reseal", "forget"): (46_930, 606, 0, 0),
+    # moving in and out
+    ("none", "import", "import codes", "verify imported"): (3_168, 215, 0, 0),
+    ("none", "import", "verify imported", "verify imported"): (886, 123, 0, 0),
+    ("none", "import codes", "import codes", "begin"): (259_466, 1_506, 0, 0),
+    ("pending", "import codes", "confirm", "verify imported"): (6_676, 256, 0, 0),
+    ("pending", "import", "confirm", "cancel"): (18_599, 350, 0, 0),
+    ("active", "export", "new app", "verify"): (82_136, 1_052, 0, 0),
+    ("active", "disable", "import", "verify"): (2_153, 247, 0, 0),
 }
 """The start and three calls, with the same four numbers."""
 
 LONG_TRIPLES = {
+    ("imported", "redeem wrong", "redeem wrong", "redeem wrong"): (240_040_122, 28_032, 0, 0),
+    ("imported", "redeem", "redeem", "new codes"): (4_384_848, 3_548, 1_984, 0),
+    ("imported", "redeem", "redeem other", "new app"): (1_933_578, 2_336, 0, 0),
     ("active", "redeem wrong", "redeem wrong", "redeem wrong"): (240_040_122, 28_032, 0, 0),
     ("two codes left", "redeem", "redeem other", "new codes"): (4_539_004, 4_088, 0, 0),
     ("two codes left", "redeem", "redeem other", "new app"): (1_933_578, 2_336, 0, 0),
@@ -337,7 +377,7 @@ def test_every_interleaving_of_three_long_calls_keeps_the_promises(
 
 def test_how_many_interleavings_there_are() -> None:
     """The number that the documentation names."""
-    assert 4_941_058_449 == sum(found[0] for found in (*PAIRS.values(), *TRIPLES.values(), *LONG_TRIPLES.values()))
+    assert 5_188_555_877 == sum(found[0] for found in (*PAIRS.values(), *TRIPLES.values(), *LONG_TRIPLES.values()))
 
 
 # --- a sample, one by one ------------------------------------------------------------------------------------------
@@ -635,6 +675,14 @@ PLANTED: dict[str, tuple[Any, ...]] = {
         "active",
         ("new app", "status"),
         planted(changes.ResetAuthenticator, "effect", "authenticator=None,", ""),
+    ),
+    "an import replaces what is there": (
+        "P6",
+        "active",
+        ("import", "status"),
+        lambda patch: patch.setitem(
+            cast("Any", TABLE["import_authenticator"]), "active", Cell(Requirement.NOTHING, "active")
+        ),
     ),
     "sessions outlive new codes": (
         "P7",
