@@ -202,6 +202,29 @@ def test_a_lost_answer_raises_and_a_lost_request_changes_nothing(database: Empty
         assert stored(3) == store.load("user-3")
 
 
+@on_postgresql
+def test_a_lost_connection_abandons_none_that_another_thread_holds(pg: EmptyDatabase) -> None:
+    """A connection in use when another one is lost goes back to its pool, and is closed there before a new one is made."""
+    store = pg.open(pool_size=2, max_overflow=0)
+    assert put(store)
+    assert stored(1) == store.load(USER)
+    with store._engine.connect() as one, store._engine.connect() as other:
+        held, lost = (each.connection.driver_connection for each in (one, other))
+    with store._engine.connect() as holder:
+        if holder.connection.driver_connection is not held:
+            held, lost = lost, held
+        pid = lost.info.backend_pid
+        pg.run(f"SELECT pg_terminate_backend({pid})")
+        eventually(lambda: pg.run(f"SELECT count(*) FROM pg_stat_activity WHERE pid = {pid}") == 0)
+        with pytest.raises(OperationalError):
+            store.load(USER)
+        assert 1 == holder.scalar(text("SELECT 1"))
+    assert not held.closed
+    assert [stored(1), stored(1)] == [store.load(USER), store.load(USER)]
+    assert held.closed
+    assert 0 == store._engine.pool.checkedout()
+
+
 @by_every_driver
 def test_a_connection_that_is_lost_at_the_first_look_does_not_read_as_missing_tables(
     database: EmptyDatabase, driver: str

@@ -70,8 +70,11 @@ def execute(
     except errors as problem:
         lost = engine.dialect.is_disconnect(problem, pooled, None)
         if lost:
-            pooled.invalidate(problem)
-            engine.dispose()  # the server may be gone, and with it the other connections of the pool
+            # The server may be gone, and with it every connection of the pool: each is closed when it is next taken,
+            # and made anew. SQLAlchemy does this after its own calls, and has no public name for it. `engine.dispose()`
+            # would abandon the connections that other threads hold, which stay open until they are collected.
+            pool: Any = engine.pool
+            pool._invalidate(pooled, problem)
         raise _wrapped(problem, engine, statement, parameters, lost=lost) from problem
     except BaseException as problem:
         if not isinstance(problem, Exception):
