@@ -13,13 +13,14 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # What needs neither a server nor a browser, and no more than a moment.
 IN_PROCESS := tests/core tests/session tests/model tests/stores/test_sqlite.py tests/stores/test_testing.py tests/project/test_packaging.py
 
-.PHONY: help demo web check test proof lint format bench bench-stores docs screenshots lowest clean
+.PHONY: help demo web web-fastapi check test proof lint format bench bench-stores docs screenshots lowest clean
 # The steps below install into one environment: not side by side, even with -j.
 .NOTPARALLEL:
 
 help:
 	@echo "make demo    the whole of twofa on an SQLite file, with a QR code for your phone"
 	@echo "make web     the Administration page, on this machine, with a demo user"
+	@echo "make web-fastapi  the same page and a JSON API, on FastAPI"
 	@echo "make check   lint, types and the in-process tests: for daily work"
 	@echo "make test    the tests, against the installed wheel, with coverage"
 	@echo "make proof   races, crashes, interleavings and fail-overs at full strength, with the figures of the docs"
@@ -37,6 +38,9 @@ demo: $(VENV)/wheel-$(TAG)
 
 web: $(VENV)/wheel-$(TAG) $(VENV)/web-$(TAG)
 	@cd examples && ../$(BIN)/python -m flask_app
+
+web-fastapi: $(VENV)/wheel-$(TAG) $(VENV)/web-fastapi-$(TAG)
+	@cd examples && ../$(BIN)/python -m fastapi_app
 
 check: lint $(VENV)/wheel-$(TAG) $(VENV)/test-$(TAG)
 	$(BIN)/python -m pytest -q -n 2 -m "not heavy" --deselect tests/core/test_leaks.py $(wildcard $(IN_PROCESS))
@@ -94,6 +98,10 @@ $(VENV)/wheel-$(TAG): $(VENV)/base-$(TAG) $(SOURCES)
 
 $(VENV)/web-$(TAG): $(VENV)/base-$(TAG) pyproject.toml
 	$(PIP) install --group web
+	@touch $@
+
+$(VENV)/web-fastapi-$(TAG): $(VENV)/base-$(TAG) pyproject.toml
+	$(PIP) install --group web-fastapi
 	@touch $@
 
 $(VENV)/test-$(TAG): $(VENV)/base-$(TAG) pyproject.toml

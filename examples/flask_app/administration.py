@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flask import Blueprint, flash, g, make_response, redirect, render_template, request, url_for
-from web_pages import about_codes, password_may_be_known, summarise, words
+from web_pages import about_codes, password_is_old, password_may_be_known, summarise, words
 
-from flask_app.web import known, me, password_is_old, services, show_again, t, user
+from flask_app.web import known, me, services, show_again, t, user
 from twofa.errors import (
     InvalidCode,
     ProofRequired,
@@ -58,7 +58,7 @@ def add() -> Page:
     """Begin to add an app to an account that has none; a password of long ago is asked for again (ASVS 5.0 7.5.1)."""
     if me.status.required:  # an app was added in another tab meanwhile
         return redirect(url_for("administration.overview"))
-    if password_is_old():
+    if password_is_old(me.signed_in_at, services.now()):
         return redirect(url_for("administration.password"))
     me.begin_setup(user.email)
     return redirect(url_for("administration.set_up"))

@@ -18,13 +18,14 @@ from flask import (
     session,
     url_for,
 )
-from web_pages import HEADERS, PRODUCT, words
+from web_pages import HEADERS, PRODUCT, TRUST_DAYS, words
+from web_pages.notices import log_mail
 from werkzeug.exceptions import HTTPException
 from werkzeug.local import LocalProxy
 
 from flask_app import administration, sign_in
 from flask_app.accounts import Accounts
-from flask_app.mail import Notices, log_mail
+from flask_app.mail import Notices
 from flask_app.sessions import ServerSessions
 from flask_app.web import Services, me, services, t
 from twofa import KeyRing, Policy, TwoFactor
@@ -38,9 +39,9 @@ if TYPE_CHECKING:
 
     from flask import Response as FlaskResponse
     from web_pages import Language
+    from web_pages.notices import Send
     from werkzeug.wrappers import Response
 
-    from flask_app.mail import Send
     from flask_app.sessions import ServerSession
 
 
@@ -113,7 +114,7 @@ def names_in_templates() -> dict[str, object]:
         "kind": LocalProxy(lambda: request.values.get("kind", "app")),
         "messages": get_flashed_messages(with_categories=True),
         "now": services.now(),
-        "trust_days": sign_in.TRUST_DAYS,
+        "trust_days": TRUST_DAYS,
         "url": address_of,
         "static": address_of_file,
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
-from web_pages import words
+from web_pages import TRUST_DAYS, words
 
 from flask_app.web import known, me, services, show_again, t
 from twofa.errors import CodeReused, InvalidCode, RecoveryCodesExhausted, ReenrolmentRequired, Throttled
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     Page = str | Response | tuple[str, int] | tuple[str, int, dict[str, str]]
 
 pages = Blueprint("sign_in", __name__)
-
-TRUST_DAYS = 30
 
 
 @pages.get("/sign-in")

@@ -45,25 +45,9 @@ def known(response: Response, trust_days: int = 0) -> Response:
     return response
 
 
-FRESH_PASSWORD = 600
-"""Seconds for which a password counts as just given."""
-
-
-def password_is_old() -> bool:
-    """Return whether to ask for the password again: nothing else stands between an open session and a first app."""
-    signed_in_at = me.signed_in_at
-    return signed_in_at is None or services.now() >= signed_in_at.timestamp() + FRESH_PASSWORD
-
-
 def show_again(template: str, problem: TwoFactorError, **context: object) -> tuple[str, int, dict[str, str]]:
     """Show a form again that was refused, with what to do about it."""
     retry_at = getattr(problem, "retry_at", None)
     error = t.problem(problem, services.now(), request.form.get("code", ""))
     page = render_template(template, error=error, retry_at=retry_at, **context)
-    return page, problem.http_status, waiting_time(problem)
-
-
-def waiting_time(problem: TwoFactorError) -> dict[str, str]:
-    """Return the header that tells programs when to try again (RFC 9110 §10.2.3)."""
-    retry_at = getattr(problem, "retry_at", None)
-    return {} if retry_at is None else {"Retry-After": str(int(retry_at.timestamp()) - services.now())}
+    return page, problem.http_status, problem.http_headers

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from web_pages.activity import Activity, password_may_be_known, summarise
 from web_pages.codes import about_codes
-from web_pages.language import Language, choose, load
+from web_pages.language import Language, choose, load, preferred
 from web_pages.product import PRODUCT
-from web_pages.security import HEADERS
+from web_pages.security import HEADERS, TRUST_DAYS, password_is_old
 
 FOLDER = Path(__file__).parent
 TEMPLATES = FOLDER / "templates"
@@ -21,11 +21,14 @@ __all__ = [
     "PRODUCT",
     "STATIC",
     "TEMPLATES",
+    "TRUST_DAYS",
     "Activity",
     "Language",
     "about_codes",
     "choose",
     "load",
+    "password_is_old",
     "password_may_be_known",
+    "preferred",
     "summarise",
 ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -72,6 +73,16 @@ def load(folder: Path = Path(__file__).parent / "languages") -> dict[str, Langua
     found = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
     others = {code: Language(code, table["direction"], table["texts"]) for code, table in found.items()}
     return {"en": ENGLISH} | others
+
+
+def preferred(header: str) -> list[str]:
+    """Return what an `Accept-Language` header asks for, the best first (RFC 9110 §12.5.4)."""
+    asked: list[tuple[float, str]] = []
+    for part in header.split(","):
+        code, _, quality = part.replace(" ", "").partition(";q=")
+        with suppress(ValueError):  # a browser sends numbers
+            asked.append((float(quality or 1), code))
+    return [code for _, code in sorted(asked, key=lambda each: -each[0])]
 
 
 def choose(accepted: list[str], languages: Mapping[str, Language]) -> Language:

@@ -1,4 +1,11 @@
-"""The headers that every answer carries."""
+"""What of the standards is the pages' own: the headers of every answer, and two spans of time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 HEADERS = {
     # ASVS 5.0 3.4.3: nothing but our own files, no inline script or style. The QR code is inline SVG, which needs none.
@@ -10,3 +17,17 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",  # 3.4.8
     "Cross-Origin-Resource-Policy": "same-origin",  # 3.5.8
 }
+
+TRUST_DAYS = 30
+"""For how long a browser is trusted, if the user asks for that."""
+
+_FRESH_PASSWORD = 600
+"""Seconds for which a password counts as just given."""
+
+
+def password_is_old(given_at: datetime | None, now: float) -> bool:
+    """Return whether to ask for the password again before a first app is added (ASVS 5.0 7.5.1).
+
+    Nothing else stands between an open session and a first app.
+    """
+    return given_at is None or now >= given_at.timestamp() + _FRESH_PASSWORD

@@ -10,8 +10,9 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from browser import NO_CHROMIUM, PASSWORD, ROOT, Client, Server, Site, Visitor, chromium, in_browser
+from browser import NO_CHROMIUM, ROOT, Visitor, chromium, in_browser
 from not_tested import not_here
+from sites import EXAMPLES, PASSWORD, SESSION
 from web_pages import Language, load
 
 if TYPE_CHECKING:
@@ -19,15 +20,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from playwright.sync_api import Browser, BrowserContext, Dialog
+    from sites import Server, Site
 
 ENGLISH = {"locale": "en-GB", "timezone_id": "UTC"}
-
-
-def with_cookie(site: Site, cookie: str) -> Client:
-    """Return a program that has a browser's cookie."""
-    client = Client(site)
-    client.http.set_cookie("__Host-session", cookie)
-    return client
 
 
 pytestmark = in_browser
@@ -42,9 +37,13 @@ def browser() -> Iterator[Browser]:
         yield found
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with Server().serve() as server:
+@pytest.fixture(
+    scope="module",
+    params=["flask", *(pytest.param(name, marks=pytest.mark.proof) for name in EXAMPLES if name != "flask")],
+)
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """Serve each of the examples: what one of them shows every day, `make proof` looks for in all."""
+    with EXAMPLES[request.param]().serve() as server:
         yield server
 
 
@@ -56,7 +55,7 @@ def idle() -> list[BrowserContext]:
 
 @pytest.fixture
 def site(server: Server, tmp_path: Path) -> Iterator[Site]:
-    site = Site(tmp_path, server)
+    site = server.new_site(tmp_path)
     yield site
     site.close()
 
@@ -274,7 +273,7 @@ def test_a_second_click_without_javascript_locks_nobody_out(visit: Callable[...,
     phone = alice.scan()
     alice.page.get_by_label("Code", exact=True).fill(phone.code())
     cookies = {cookie["name"]: cookie["value"] for cookie in alice.context.cookies()}
-    first = with_cookie(alice.site, cookies["__Host-session"])  # whose answer is lost
+    first = alice.site.client(cookies[SESSION])  # whose answer is lost
     assert 200 == first.post("/administration/two-factor/set-up", code=phone.code()).status_code
     alice.click("Verify")
     assert "On since" in alice.text()
@@ -768,7 +767,7 @@ def test_right_to_left(
     browser: Browser, server: Server, tmp_path: Path, from_right_to_left: dict[str, Language]
 ) -> None:
     """In a language that is written from right to left the pages turn round; codes and keys do not."""
-    site = Site(tmp_path, server, languages=from_right_to_left)
+    site = server.new_site(tmp_path, languages=from_right_to_left)
     context = browser.new_context(locale="ar", timezone_id="UTC", viewport={"width": 1100, "height": 640})
     alice = Visitor(site, context, special=True)
     alice.arrive()
@@ -840,6 +839,21 @@ def test_every_screen_is_accessible(visit: Callable[..., Visitor]) -> None:
     assert 21 == len(set(seen))
 
 
+@pytest.mark.heavy
+@pytest.mark.parametrize("name", [name for name in EXAMPLES if name != "flask"])
+def test_the_same_walk_leads_through_every_example(browser: Browser, tmp_path: Path, name: str) -> None:
+    """Every other framework shows the same screens, on which the browser complains of nothing and none is too wide."""
+    from screenshots import tour
+
+    with EXAMPLES[name]().serve() as server:
+        site = server.new_site(tmp_path)
+        alice = Visitor(site, browser.new_context(**ENGLISH, viewport={"width": 360, "height": 640}), special=True)
+        seen = {screen for screen in tour(alice) if not alice.too_wide()}
+        alice.leave()
+        site.close()
+    assert (21, []) == (len(seen), alice.complaints)
+
+
 def test_the_policy_holds(alice: Visitor) -> None:
     """An inline script, an inline style and a foreign picture do nothing, should one ever get into a page."""
     alice.page.evaluate(
@@ -866,12 +880,13 @@ def test_cookie(alice: Visitor) -> None:
     )
 
 
-def test_the_command_starts_it_and_prints_how_to_get_in(visit: Callable[..., Visitor]) -> None:
-    """`make web` prints the address and the demo's password, and with them one gets in; Ctrl-C ends it quietly."""
+@pytest.mark.parametrize("example", ["flask_app", "fastapi_app"])
+def test_the_command_starts_it_and_prints_how_to_get_in(visit: Callable[..., Visitor], example: str) -> None:
+    """`make web` and its like print the address and the demo's password, and with them one gets in; Ctrl-C ends it quietly."""
     # Where this run ignores Ctrl-C (under nohup, in the background of a script), what it starts would ignore it too.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     served = subprocess.Popen(
-        [sys.executable, "-m", "flask_app"],
+        [sys.executable, "-m", example],
         cwd=ROOT / "examples",
         env={**os.environ, "PORT": "0"},
         stdout=subprocess.PIPE,

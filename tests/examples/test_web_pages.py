@@ -31,7 +31,7 @@ NOON = datetime(2027, 1, 15, 12, tzinfo=UTC)
 def english() -> set[str]:
     """Return every text that a page can show."""
     texts = {text for template in web_pages.TEMPLATES.iterdir() for text in _in_template(template)}
-    for file in (*EXAMPLES.glob("flask_app/*.py"), *EXAMPLES.glob("web_pages/*.py")):
+    for file in (*EXAMPLES.glob("*_app/*.py"), *EXAMPLES.glob("web_pages/*.py")):
         texts.update(_in_code(file))
     texts |= {*words.PROBLEMS.values(), *words.RECOVERY_PROBLEMS.values(), *words.SIGN_IN.values()}
     texts |= {*words.STATES.values(), *words.EVENTS.values(), *words.FAILED_BEFORE}
@@ -112,6 +112,21 @@ def test_every_refusal_has_a_sentence() -> None:
 def test_the_browser_chooses_the_language(accepted: list[str], code: str) -> None:
     """The first language that the pages speak, in whatever country; English where there is none."""
     assert code == web_pages.choose(accepted, web_pages.load()).code
+
+
+@pytest.mark.parametrize(
+    ("header", "asked"),
+    [
+        ("", [""]),
+        ("de", ["de"]),
+        ("fr;q=0.5, de-CH, en;q=0.9", ["de-CH", "en", "fr"]),
+        ("de; q=0.1 ,en ; q=0.2", ["en", "de"]),
+        ("de;q=much, en", ["en"]),
+    ],
+)
+def test_what_a_browser_asks_for(header: str, asked: list[str]) -> None:
+    """The best first, whatever the order; what is no number is left out."""
+    assert asked == web_pages.preferred(header)
 
 
 @pytest.mark.parametrize(
@@ -208,9 +223,18 @@ def about_the_second_factor(path: Path) -> int:
     return len(lines)
 
 
-@pytest.mark.parametrize(("file", "most"), [("flask_app/sign_in.py", 25), ("flask_app/administration.py", 40)])
+@pytest.mark.parametrize(
+    ("file", "most"),
+    [
+        ("flask_app/sign_in.py", 25),
+        ("flask_app/administration.py", 40),
+        ("fastapi_app/sign_in.py", 25),
+        ("fastapi_app/administration.py", 40),
+        ("fastapi_app/api.py", 45),
+    ],
+)
 def test_little_is_about_the_second_factor(file: str, most: int) -> None:
-    """Signing in takes at most 25 lines, the whole Administration page at most 40."""
+    """Signing in takes at most 25 lines, the whole Administration page at most 40, an API for both at most 45."""
     counted = about_the_second_factor(EXAMPLES / file)
     assert counted <= most
     assert 10 < counted, "something is counted"

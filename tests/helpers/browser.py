@@ -1,45 +1,27 @@
-"""A real Chromium against `examples/flask_app`: the server, who sits at the browser, and the phone's camera."""
+"""A real Chromium before one of the examples: who sits at it, and the phone's camera."""
 
 from __future__ import annotations
 
-import html
 import io
 import json
-import logging
 import shutil
-import tempfile
-from contextlib import contextmanager, nullcontext, suppress
-from functools import cache, partial
+from contextlib import contextmanager, nullcontext
 from importlib.resources import files
 from pathlib import Path
-from threading import Thread
 from typing import TYPE_CHECKING, Any, Literal, cast
-from unittest.mock import patch
 
 import pytest
 import zxingcpp
-from flask_app import create_app
-from flask_app.__main__ import DEMO, PASSWORD
-from flask_app.accounts import Accounts
 from PIL import Image
 from playwright.sync_api import Error, expect, sync_playwright
-from support import FAST, Clock, Phone
-from werkzeug.security import generate_password_hash
-from werkzeug.serving import make_server
-
-from twofa import KeyRing
-from twofa.errors import InvalidCode
+from sites import DEMO, PASSWORD
+from support import Phone
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-    from wsgiref.types import StartResponse, WSGIEnvironment
+    from collections.abc import Iterator
 
-    from flask_app.web import Services
     from playwright.sync_api import Browser, BrowserContext, Locator, Page, SetCookieParam
-    from web_pages import Language
-    from werkzeug.test import TestResponse
-
-    from twofa import Policy, TwoFactor
+    from sites import Site
 
 ROOT = Path(__file__).parent.parent.parent
 FLAGS = [
@@ -75,138 +57,6 @@ def chromium() -> Iterator[Browser | None]:
             return
         yield browser
         browser.close()
-
-
-class Server:
-    """One address for all tests, behind which each puts its own application."""
-
-    site: Site
-
-    def __init__(self) -> None:
-        logging.getLogger("werkzeug").setLevel(logging.WARNING)
-        self._server = make_server("127.0.0.1", 0, self._answer, threaded=True)
-        # `localhost` counts as secure, so that the cookie can be what it is over TLS.
-        self.address = f"http://localhost:{self._server.server_port}"
-
-    def _answer(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        return self.site.app(environ, start_response)
-
-    @contextmanager
-    def serve(self) -> Iterator[Server]:
-        """Serve in a thread until done."""
-        thread = Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        try:
-            yield self
-        finally:
-            self._server.shutdown()
-            thread.join()
-            self._server.server_close()
-
-
-class Site:
-    """The application with a database of its own, on a clock that only the test moves."""
-
-    def __init__(
-        self,
-        folder: Path,
-        server: Server | None = None,
-        policy: Policy = FAST,
-        languages: Mapping[str, Language] | None = None,
-    ) -> None:
-        self.clock = Clock()
-        self.mails: list[tuple[str, str, str]] = []
-        self.database = folder / "app.db"
-        self.database.write_bytes(_with_the_demo_user())
-        self.app = create_app(
-            self.database,
-            keys=KeyRing(KeyRing.generate_key()),
-            policy=policy,
-            clock=self.clock,
-            send=lambda *mail: self.mails.append(mail),
-            languages=languages,
-        )
-        if server is not None:
-            server.site, self.address = self, server.address
-
-    def close(self) -> None:
-        """Close the database."""
-        self.app.extensions["store"].close()
-
-    def enrol(self) -> tuple[Phone, list[str]]:
-        """Set up an app and save the codes without a browser, for tests of what comes after that."""
-        setup = self.two_factor.begin_setup(DEMO.id, account_name=DEMO.email)
-        phone = Phone(setup.uri, self.clock)
-        codes = list(self.two_factor.confirm_setup(DEMO.id, phone.code(), handle=setup.handle))
-        self.two_factor.acknowledge_recovery_codes(DEMO.id)
-        return phone, codes
-
-    def phone(self, page: str) -> Phone:
-        """Take the key from a page's source, as someone does who opens the link on a phone."""
-        address = html.unescape(page.partition('href="otpauth')[2].partition('"')[0])
-        return Phone(f"otpauth{address}", self.clock)
-
-    def spend(self, codes: list[str]) -> None:
-        """Use up recovery codes without a browser."""
-        for code in codes:
-            self.two_factor.redeem_recovery_code(DEMO.id, code, source="127.0.0.1")
-
-    def guess(self, phone: Phone, times: int) -> None:
-        """Sign in with wrong codes, without a browser."""
-        for _ in range(times):
-            with suppress(InvalidCode):
-                self.two_factor.verify(DEMO.id, phone.wrong_code())
-
-    @property
-    def two_factor(self) -> TwoFactor:
-        """The library behind the pages."""
-        return self._services.two_factor
-
-    @property
-    def _services(self) -> Services:
-        return cast("Services", self.app.extensions["flask_app"])
-
-
-@cache
-def _with_the_demo_user() -> bytes:
-    """Return a database in which the demo's password is hashed already, cheaply: it is checked in every test."""
-    with tempfile.TemporaryDirectory() as folder:
-        database = Path(folder) / "app.db"
-        with patch(
-            "flask_app.accounts.generate_password_hash", partial(generate_password_hash, method="scrypt:1024:8:1")
-        ):
-            Accounts(database).add(DEMO, PASSWORD)
-        return database.read_bytes()
-
-
-class Client:
-    """Someone at a program of their own, which sends what it likes."""
-
-    def __init__(self, site: Site) -> None:
-        self.site = site
-        self.http = site.app.test_client()
-
-    def get(self, path: str) -> TestResponse:
-        """Ask for a page."""
-        return self.http.get(path, base_url="https://localhost")
-
-    def post(self, path: str, **form: str) -> TestResponse:
-        """Send a form."""
-        return self.http.post(path, base_url="https://localhost", data=form)
-
-    @property
-    def cookie(self) -> str:
-        """What the session's cookie holds, or nothing."""
-        cookie = self.http.get_cookie("__Host-session")
-        return cookie.value if cookie else ""
-
-    def sign_in(self, phone: Phone | None = None) -> Client:
-        """Sign in, with a code that is not spent yet where an account has a second factor."""
-        self.post("/sign-in", email=DEMO.email, password=PASSWORD)
-        if phone is not None:
-            self.site.clock.advance(phone.period)
-            self.post("/sign-in/code", code=phone.code())
-        return self
 
 
 class Visitor:
@@ -269,7 +119,7 @@ class Visitor:
 
     def arrive(self, phone: Phone | None = None) -> None:
         """Be signed in already, for tests of what comes after that."""
-        cookie = Client(self.site).sign_in(phone).cookie
+        cookie = self.site.client().sign_in(phone).cookie
         place = {"url": "https://localhost", "secure": True, "httpOnly": True, "sameSite": "Lax"}
         self.context.add_cookies([cast("SetCookieParam", {"name": "__Host-session", "value": cookie, **place})])
         self.open("/administration/two-factor")

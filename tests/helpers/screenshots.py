@@ -9,8 +9,9 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from browser import NO_CHROMIUM, PASSWORD, ROOT, Server, Site, Visitor, chromium
+from browser import NO_CHROMIUM, ROOT, Visitor, chromium
 from PIL import Image
+from sites import PASSWORD, FlaskServer
 
 from twofa import Policy
 from twofa import _entropy as entropy
@@ -112,10 +113,10 @@ def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     # Chance is fixed on the server, and time stands still on both sides.
     setattr(entropy, "random_bytes", random.Random(4).randbytes)  # noqa: B010  # mypy lets no function be replaced
-    with chromium() as browser, Server().serve() as server, tempfile.TemporaryDirectory() as database:
+    with chromium() as browser, FlaskServer().serve() as server, tempfile.TemporaryDirectory() as database:
         if browser is None:
             sys.exit(f"no {NO_CHROMIUM[0]}: {NO_CHROMIUM[1]}")
-        site = Site(Path(database), server, Policy())
+        site = server.new_site(Path(database), Policy())
         context = browser.new_context(reduced_motion="reduce", locale="en-GB", timezone_id="UTC")
         context.clock.install(time=1_800_000_000)
         context.clock.pause_at(1_900_000_000)

@@ -18,7 +18,7 @@ from twofa.stores import MemoryStore, ThreadedStore
 from twofa.testing import FOR_TESTS_ONLY, Clock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from twofa import Change, Event, RecoveryCodes, Setup, Store, Stored
 
@@ -70,8 +70,8 @@ class CountingStore(MemoryStore):
 class Awaited:
     """An `AsyncTwoFactor` called like a `TwoFactor`, so that one suite judges both."""
 
-    def __init__(self, face: AsyncTwoFactor) -> None:
-        self._face = face
+    def __init__(self, face: AsyncTwoFactor, run: Callable[[Coroutine[Any, Any, Any]], Any] = asyncio.run) -> None:
+        self._face, self._run = face, run
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         method = getattr(self._face, name)
@@ -79,7 +79,7 @@ class Awaited:
             return cast("Callable[..., Any]", method)
 
         def call(*args: object, **named: object) -> Any:
-            return asyncio.run(method(*args, **named))
+            return self._run(method(*args, **named))
 
         return call
 
