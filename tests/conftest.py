@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 import hypothesis
@@ -14,7 +15,7 @@ import strength
 from support import World
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 pytest_plugins = ["not_tested"]
 
@@ -37,6 +38,7 @@ def figure(record_property: Callable[[str, object], None]) -> Callable[[str, int
 
 
 HEAVY = (
+    "examples/test_browser.py",
     "races/test_crash.py",
     "races/test_interleavings.py",
     "races/test_races.py",
@@ -49,33 +51,87 @@ HEAVY = (
     "stores/redis_store/test_redis_races.py",
     "stores/redis_store/test_redis_resharding.py",
 )
-"""Files whose tests take long: `heavy`, since what they run is measured by quicker tests too."""
+"""Tests that take long: `heavy`, since what they run is measured by quicker tests too."""
 
 PROOF = (
+    "examples/test_browser.py",
+    "project/test_benchmarks.py",
+    "project/test_lowest.py",
     "races/test_interleavings.py::test_every_interleaving_of_two_calls",
     "races/test_interleavings.py::test_every_interleaving_of_three",
     "stores/test_sqlalchemy_replication.py",
     "stores/redis_store/test_redis_failover.py",
     "stores/redis_store/test_redis_resharding.py",
+    # The kit's laws on a second driver, server or kind of table, and its long laws on the others.
+    "stores/redis_store/test_redis_conformance.py::Test*OnACluster",
+    "stores/redis_store/test_redis_conformance.py::Test*[[]redis",
+    "stores/test_sqlalchemy.py::TestAiomysql",
+    "stores/test_sqlalchemy.py::TestAsyncPsycopg",
+    "stores/test_sqlalchemy.py::TestPartitioned",
+    "stores/test_sqlalchemy.py::TestRepeatableRead",
+    "stores/test_sqlalchemy.py::TestSerializable",
+    "stores/*::test_a_reader_beside_writers_misses_nothing",
+    "stores/*::test_a_swap_survives_the_death_of_its_process",
+    "stores/*::test_a_thousand_swaps_all_happen",
+    "stores/*::test_processes_share_the_data",
+    "stores/*::test_pruning_erases_thousands",
 )
 """Tests that only `make proof` runs, but for the ones in `SAMPLE`."""
 
-SAMPLE = ("[pending]", "[near the wait]", "[reenrol]", "[active, verify, verify, new app]")
-"""Of the interleavings, what every run looks at."""
+SAMPLE = (
+    "races/test_interleavings.py::*[[]pending]",
+    "races/test_interleavings.py::*[[]near the wait]",
+    "races/test_interleavings.py::*[[]reenrol]",
+    "races/test_interleavings.py::*[[]active, verify, verify, new app]",
+    "examples/test_browser.py::test_enrol_and_sign_in",
+    "examples/test_browser.py::test_last_recovery_code_and_a_new_phone",
+    "examples/test_browser.py::test_reset_authenticator",
+    "examples/test_browser.py::test_reset_recovery_codes",
+    "examples/test_browser.py::test_trust_and_forget_this_browser",
+    "examples/test_browser.py::test_without_javascript",
+    "stores/test_conformance.py::TestSQLiteStore",
+    "stores/test_sqlalchemy.py::TestPsycopg",
+    "stores/redis_store/test_redis_conformance.py::TestRedisStore::*[[]valkey",
+)
+"""Of the tests in `PROOF`, what every run looks at."""
+
+THINNED = {
+    "core/test_async.py::test_cancellation": 4,
+    "core/test_leaks.py::test_no_path_shows_a_secret": 3,
+    "core/test_qr.py::test_png": 3,
+    "core/test_qr.py::test_svg_on_any_page": 3,
+    "project/test_not_tested.py::test_what_is_missing_is_named_in_one_line": 3,
+    "races/test_crash.py::test_a_lost_reply_is_found_under_anothers_write": 5,
+    "races/test_races.py::test_a_right_guess_that_did_slow_work_is_accepted": 3,
+    "races/test_races.py::test_every_order_of_two_calls_is_one_after_the_other": 5,
+    "races/test_races.py::test_of_200_parallel_guesses_five_are_answered": 3,
+    "stores/test_sqlalchemy_hosts.py::test_a_swap_is_committed_when_it_answers_whatever_the_engine": 5,
+    "stores/test_sqlalchemy_races.py::test_of_200_parallel_guesses_five_are_answered": 2,
+}
+"""Of the cases of these tests, every n-th is run every day, and all of them in `make proof`."""
 
 
-def _mark_by_name(item: pytest.Item) -> None:
+def _is_among(item: pytest.Item, patterns: Iterable[str]) -> str | None:
     name = item.nodeid.removeprefix("tests/")
-    if name.startswith(HEAVY):
-        item.add_marker("heavy")
-    if name.startswith(PROOF) and not name.endswith(SAMPLE):
-        item.add_marker("proof")
+    return next((pattern for pattern in patterns if fnmatchcase(name, f"{pattern}*")), None)
+
+
+def _mark_by_name(items: list[pytest.Item]) -> None:
+    cases: Counter[str] = Counter()
+    for item in items:
+        if _is_among(item, HEAVY):
+            item.add_marker("heavy")
+        if _is_among(item, PROOF) and not _is_among(item, SAMPLE):
+            item.add_marker("proof")
+        if thinned := _is_among(item, THINNED):
+            if cases[thinned] % THINNED[thinned]:
+                item.add_marker("proof")
+            cases[thinned] += 1
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Apply the marks `proof` and `heavy`, and begin with the tests that share a server, which would end last."""
-    for item in items:
-        _mark_by_name(item)
+    _mark_by_name(items)
     if not strength.PROOF:
         left_out = [item for item in items if item.get_closest_marker("proof")]
         config.hook.pytest_deselected(items=left_out)

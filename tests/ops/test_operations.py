@@ -24,7 +24,7 @@ from operator_console import ROOT, Operator
 from postgresql import on_postgresql
 from postgresql import server as postgresql_server
 from support import KEY, OTHER_KEY, USER
-from valkey_server import ValkeyServer, on_valkey
+from valkey_server import ValkeyServer, on_redis
 
 from conftest import Application
 from twofa import EventKind, KeyRing, errors
@@ -152,7 +152,7 @@ def test_mariadb_comes_back(tmp_path: Path) -> None:
     close()
 
 
-@on_valkey
+@on_redis
 @pytest.mark.heavy
 def test_valkey_comes_back(tmp_path: Path) -> None:
     """From a copy of its file, and from a snapshot, which a server with a file of its own would not read."""

@@ -15,6 +15,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import strength
 from interleave import DRIVERS, Scene, altered, attempt, every_order
 from racing import (
     GUESSES,
@@ -41,7 +42,7 @@ from twofa.testing.racing import restless_threads
 if TYPE_CHECKING:
     from pathlib import Path
 
-ROUNDS = 200
+ROUNDS = strength.rounds(40, 200)
 
 
 # --- P1: once means once -------------------------------------------------------------------------------------------
@@ -50,7 +51,7 @@ ROUNDS = 200
 @pytest.mark.parametrize("method", ["totp", "recovery_code"])
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])
 def test_of_32_threads_one_is_accepted(method: str, kind: str, tmp_path: Path) -> None:
-    """P1: 32 threads submit one code at the same instant, 200 times over on SQLite: one acceptance each time."""
+    """P1: 32 threads submit one code at the same instant, 200 times over on SQLite in `make proof`: one acceptance each time."""
     path = tmp_path / "races.db"
     store: Any = MemoryStore() if kind == "memory" else SQLiteStore(path)
     peer: Any = store if kind == "memory" else SQLiteStore(path)
@@ -58,7 +59,7 @@ def test_of_32_threads_one_is_accepted(method: str, kind: str, tmp_path: Path) -
 
 
 def test_of_8_processes_one_is_accepted(tmp_path: Path) -> None:
-    """P1: 8 processes submit one code at the same instant, 200 times for each factor: one acceptance each time."""
+    """P1: 8 processes submit one code at the same instant, 200 times for each factor in `make proof`: one acceptance each time."""
     race_processes(partial(SQLiteStore, str(tmp_path / "races.db")), ROUNDS)
 
 
@@ -202,7 +203,7 @@ def test_slow_work_ends_in_acceptance_wherever_the_right_guess_stands(
     random = Random(20260801)
     digests = counting_digests(monkeypatch)
     with ThreadPoolExecutor(CROWD) as pool, restless_threads():
-        for crowd in (CROWD,) * 15 + (4,):
+        for crowd in (CROWD,) * strength.rounds(3, 15) + (4,):
             world = World("blocking")
             phone, codes = world.enrol()
             guess = guesser("reset_recovery_codes", factor)

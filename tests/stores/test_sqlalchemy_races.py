@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import postgresql
 import pytest
+import strength
 from databases import EmptyDatabase, on_servers, outcome_of
 from engines import new_url, open_store
 from postgresql import on_postgresql
@@ -34,13 +35,13 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize("method", ["totp", "recovery_code"])
 def test_of_32_threads_one_is_accepted(method: str, database: EmptyDatabase) -> None:
     """P1: 32 threads submit one code at the same instant: one acceptance each time."""
-    race_threads(method, database.store, database.open(), 6)
+    race_threads(method, database.store, database.open(), strength.rounds(3, 30))
 
 
 @on_servers
 def test_of_8_processes_one_is_accepted(database: EmptyDatabase) -> None:
     """P1: 8 processes submit one code at the same instant: one acceptance each time."""
-    race_processes(partial(open_store, database.url), 6)
+    race_processes(partial(open_store, database.url), strength.rounds(4, 30))
 
 
 @on_servers

@@ -19,6 +19,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import strength
 from sqlite_store import is_open, meanwhile, record
 
 from twofa.stores import Change, SQLiteStore, Stored
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 # --- several processes -----------------------------------------------------------------------------------------------
 
 PROCESSES = 6
-FILES = 20
+FILES = strength.rounds(5, 20)
 
 
 def meet(folder: str, barrier: Barrier, number: int, results: SimpleQueue[Any]) -> None:
@@ -289,7 +290,7 @@ def test_a_database_in_memory_is_left_alone_in_a_child(connections, without_hook
 
 # --- death -----------------------------------------------------------------------------------------------------------
 
-KILLS = 60
+KILLS = strength.rounds(15, 60)
 
 
 @needs_fork

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import redis
+import strength
 from racing import guess_in_parallel, race_processes, race_threads
 from redis_stores import FEW, open_store
 from valkey_server import on_redis
@@ -22,18 +23,18 @@ pytestmark = on_redis
 @pytest.mark.parametrize("method", ["totp", "recovery_code"])
 def test_of_32_threads_one_is_accepted(method: str, client: redis.Redis, store: RedisStore, prefix: str) -> None:
     """P1: 32 threads submit one code at the same instant: one acceptance each time."""
-    race_threads(method, store, RedisStore(client, prefix=prefix), 10)
+    race_threads(method, store, RedisStore(client, prefix=prefix), strength.rounds(5, 50))
 
 
 def test_of_32_threads_on_a_cluster_one_is_accepted(cluster_clients: list[redis.RedisCluster], prefix: str) -> None:
     """P1: the same through three nodes, by way of two clients."""
     store, peer = (RedisStore(client, prefix=prefix, shards=FEW) for client in cluster_clients)
-    race_threads("totp", store, peer, 10)
+    race_threads("totp", store, peer, strength.rounds(5, 50))
 
 
 def test_of_8_processes_one_is_accepted(server: ValkeyServer, prefix: str) -> None:
     """P1: 8 processes submit one code at the same instant: one acceptance each time."""
-    race_processes(partial(open_store, server.url, prefix), 15)
+    race_processes(partial(open_store, server.url, prefix), strength.rounds(5, 50))
 
 
 @pytest.mark.parametrize("factor", ["totp", "recovery_code"])
