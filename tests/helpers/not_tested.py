@@ -47,9 +47,9 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
     outcome = yield
     left_out = [path for reason in missing(session.config) for path in MODULES.get(reason.split(":")[0], [])]
     plugin = session.config.pluginmanager.get_plugin("_cov")
-    controller = getattr(plugin, "cov_controller", None)
-    if left_out and controller is not None:  # only where coverage is measured
-        controller.combining_cov.set_option("report:omit", left_out)
+    combined = getattr(getattr(plugin, "cov_controller", None), "combining_cov", None)
+    if left_out and combined is not None:  # only where coverage is reported: not in the workers of pytest-xdist
+        combined.set_option("report:omit", left_out)
     return outcome
 
 

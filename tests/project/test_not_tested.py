@@ -67,8 +67,11 @@ def test_nothing_else_fails_in_ci(module: str, ci: str, tmp_path: Path) -> None:
     assert pytest.ExitCode.OK == run(tmp_path, module, ci).returncode
 
 
+@pytest.mark.parametrize("options", [(), ("-p", "xdist", "-n", "1")], ids=["one process", "a worker"])
 @pytest.mark.parametrize("missing", [True, False], ids=["missing", "there"])
-def test_the_code_of_a_missing_engine_is_left_out_of_the_coverage(missing: bool, tmp_path: Path) -> None:
+def test_the_code_of_a_missing_engine_is_left_out_of_the_coverage(
+    missing: bool, options: tuple[str, ...], tmp_path: Path
+) -> None:
     """Where an engine is missing its modules do not count, and the run names them; where it is there they count."""
     mysql = tmp_path / "twofa" / "stores" / "sqlalchemy" / "mysql.py"
     mysql.parent.mkdir(parents=True)
@@ -78,7 +81,7 @@ def test_the_code_of_a_missing_engine_is_left_out_of_the_coverage(missing: bool,
     (tmp_path / "twofa" / "core.py").write_text("CALLED = True\n")
     module = "import twofa.core\nimport twofa.stores.sqlalchemy.mysql\n" + (TWO_TESTS if missing else "")
 
-    done = run(tmp_path, module, "", "-p", "pytest_cov", "--cov=twofa", "--cov-fail-under=100")
+    done = run(tmp_path, module, "", "-p", "pytest_cov", "--cov=twofa", "--cov-fail-under=100", *options)
 
     assert missing == (MISSING in done.stdout)
     assert missing == ("left out of the coverage: */twofa/stores/sqlalchemy/mysql.py" in done.stdout)
