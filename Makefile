@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # What needs neither a server nor a browser, and no more than a moment.
 IN_PROCESS := tests/core tests/session tests/model tests/stores/test_sqlite.py tests/stores/test_testing.py tests/project/test_packaging.py
 
-.PHONY: help demo web web-fastapi check test proof lint format bench bench-stores docs screenshots lowest clean
+.PHONY: help demo web web-fastapi web-django check test proof lint format bench bench-stores docs screenshots lowest clean
 # The steps below install into one environment: not side by side, even with -j.
 .NOTPARALLEL:
 
@@ -21,6 +21,7 @@ help:
 	@echo "make demo    the whole of twofa on an SQLite file, with a QR code for your phone"
 	@echo "make web     the Administration page, on this machine, with a demo user"
 	@echo "make web-fastapi  the same page and a JSON API, on FastAPI"
+	@echo "make web-django   the same page in a Django site, beside Django's admin"
 	@echo "make check   lint, types and the in-process tests: for daily work"
 	@echo "make test    the tests, against the installed wheel, with coverage"
 	@echo "make proof   races, crashes, interleavings and fail-overs at full strength, with the figures of the docs"
@@ -41,6 +42,9 @@ web: $(VENV)/wheel-$(TAG) $(VENV)/web-$(TAG)
 
 web-fastapi: $(VENV)/wheel-$(TAG) $(VENV)/web-fastapi-$(TAG)
 	@cd examples && ../$(BIN)/python -m fastapi_app
+
+web-django: $(VENV)/wheel-$(TAG) $(VENV)/web-django-$(TAG)
+	@cd examples && ../$(BIN)/python -m django_site
 
 check: lint $(VENV)/wheel-$(TAG) $(VENV)/test-$(TAG)
 	$(BIN)/python -m pytest -q -n 2 -m "not heavy" --deselect tests/core/test_leaks.py $(wildcard $(IN_PROCESS))
@@ -102,6 +106,10 @@ $(VENV)/web-$(TAG): $(VENV)/base-$(TAG) pyproject.toml
 
 $(VENV)/web-fastapi-$(TAG): $(VENV)/base-$(TAG) pyproject.toml
 	$(PIP) install --group web-fastapi
+	@touch $@
+
+$(VENV)/web-django-$(TAG): $(VENV)/base-$(TAG) pyproject.toml
+	$(PIP) install --group web-django
 	@touch $@
 
 $(VENV)/test-$(TAG): $(VENV)/base-$(TAG) pyproject.toml

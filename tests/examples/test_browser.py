@@ -880,7 +880,7 @@ def test_cookie(alice: Visitor) -> None:
     )
 
 
-@pytest.mark.parametrize("example", ["flask_app", "fastapi_app"])
+@pytest.mark.parametrize("example", ["flask_app", "fastapi_app", "django_site"])
 def test_the_command_starts_it_and_prints_how_to_get_in(visit: Callable[..., Visitor], example: str) -> None:
     """`make web` and its like print the address and the demo's password, and with them one gets in; Ctrl-C ends it quietly."""
     # Where this run ignores Ctrl-C (under nohup, in the background of a script), what it starts would ignore it too.

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
 import tempfile
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 from urllib.parse import urlsplit
+
+from support import FAST, KEY
 
 _numbers = itertools.count(1)
 
@@ -17,30 +21,32 @@ SQLITE = {"init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF", "ti
 
 
 def set_up(*, migrate: bool = True) -> None:
-    """Configure Django, with sessions in the database and every request in a transaction, unless that is done."""
+    """Make this process one of `examples/django_site`, with cheap hashes, unless that is done."""
     import django
     from django.conf import settings
     from django.core.management import call_command
 
     if settings.configured:
         return
-    database = new_file()
-    settings.configure(
-        SECRET_KEY="known to nobody",
-        ALLOWED_HOSTS=["*"],
-        DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": database, "ATOMIC_REQUESTS": True}},
-        INSTALLED_APPS=[
-            "django.contrib.auth",
-            "django.contrib.contenttypes",
-            "django.contrib.sessions",
-            "twofa.stores.django",
-        ],
-        MIDDLEWARE=["django.contrib.sessions.middleware.SessionMiddleware"],
-        USE_TZ=True,
-    )
-    django.setup()
+    environment = {"DATA": tempfile.mkdtemp(), "TWOFA_KEYS": KEY, "DJANGO_SETTINGS_MODULE": "django_site.settings"}
+    with patch.dict(os.environ, environment):
+        from django_site import settings as ours
+
+        for name, value in CHEAP.items():
+            setattr(ours, name, value)
+        django.setup()
+        import django_site.security  # noqa: F401  # reads the keys
     if migrate:
-        call_command("migrate", verbosity=0)
+        for database in ("default", "twofa"):
+            call_command("migrate", database=database, verbosity=0)
+
+
+CHEAP = {
+    "POLICY": FAST,
+    "PASSWORD_HASHERS": ["django.contrib.auth.hashers.MD5PasswordHasher"],
+    "EMAIL_BACKEND": "django.core.mail.backends.locmem.EmailBackend",
+    "ALLOWED_HOSTS": ["*"],
+}
 
 
 def add_database(alias: str, **named: Any) -> str:
@@ -80,9 +86,11 @@ def of_postgresql(url: str, **options: Any) -> dict[str, Any]:
 def new_database(**named: Any) -> str:
     """Add a database with the tables of the store; return its alias."""
     from django.core.management import call_command
+    from django.test import override_settings
 
     alias = add_database(f"database-{next(_numbers)}", **named)
-    call_command("migrate", "twofa", database=alias, verbosity=0)
+    with override_settings(DATABASE_ROUTERS=[]):  # the site's own keeps these tables in one database
+        call_command("migrate", "twofa", database=alias, verbosity=0)
     return alias
 
 
@@ -90,6 +98,7 @@ def new_sqlite(**options: Any) -> str:
     """The same, in a new SQLite file: a copy of one that was made by the migrations."""
     path = new_file()
     shutil.copy(_migrated(), path)
+    path.chmod(0o600)
     return add_database(f"database-{next(_numbers)}", **of_sqlite(path, **options))
 
 

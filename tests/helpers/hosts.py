@@ -370,7 +370,11 @@ class Django(Host):
 
         django_project.set_up()
         self._settings = override_settings(
-            SESSION_ENGINE=f"django.contrib.sessions.backends.{self.engine}", ROOT_URLCONF=Urls(self.page)
+            SESSION_ENGINE=f"django.contrib.sessions.backends.{self.engine}",
+            SESSION_COOKIE_SECURE=False,
+            SESSION_SAVE_EVERY_REQUEST=False,
+            MIDDLEWARE=["django.contrib.sessions.middleware.SessionMiddleware"],
+            ROOT_URLCONF=Urls(self.page),
         )
         self._settings.enable()
         self._client = Client

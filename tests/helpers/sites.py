@@ -72,6 +72,8 @@ class Site:
 
     two_factor: Any
     """The library behind the pages, as on the blocking face."""
+    user_id: str = DEMO.id
+    """Whose account it is."""
     transport: httpx.BaseTransport
     """The way of a program's requests."""
 
@@ -130,10 +132,10 @@ class Site:
 
     def enrol(self) -> tuple[Phone, list[str]]:
         """Set up an app and save the codes without a browser, for tests of what comes after that."""
-        setup = self.two_factor.begin_setup(DEMO.id, account_name=DEMO.email)
+        setup = self.two_factor.begin_setup(self.user_id, account_name=DEMO.email)
         phone = Phone(setup.uri, self.clock)
-        codes = list(self.two_factor.confirm_setup(DEMO.id, phone.code(), handle=setup.handle))
-        self.two_factor.acknowledge_recovery_codes(DEMO.id)
+        codes = list(self.two_factor.confirm_setup(self.user_id, phone.code(), handle=setup.handle))
+        self.two_factor.acknowledge_recovery_codes(self.user_id)
         return phone, codes
 
     def phone(self, page: str) -> Phone:
@@ -144,13 +146,13 @@ class Site:
     def spend(self, codes: list[str]) -> None:
         """Use up recovery codes without a browser."""
         for code in codes:
-            self.two_factor.redeem_recovery_code(DEMO.id, code, source="127.0.0.1")
+            self.two_factor.redeem_recovery_code(self.user_id, code, source="127.0.0.1")
 
     def guess(self, phone: Phone, times: int) -> None:
         """Sign in with wrong codes, without a browser."""
         for _ in range(times):
             with suppress(InvalidCode):
-                self.two_factor.verify(DEMO.id, phone.wrong_code())
+                self.two_factor.verify(self.user_id, phone.wrong_code())
 
 
 class Client:

@@ -21,6 +21,7 @@ pytest.importorskip("django", reason="Django is not installed")
 
 import django_project
 import postgresql
+from django.conf import settings
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
@@ -366,7 +367,9 @@ def test_an_asynchronous_project(alias: str) -> None:
 @contextmanager
 def project(name: str | None, **named: Any) -> Iterator[None]:
     """Be a project whose setting names that object of `django_security`."""
-    with override_settings(**({"TWOFA_APP": name} if name else {}), **named):
+    with override_settings(TWOFA_APP=name, **named):
+        if name is None:
+            del settings.TWOFA_APP
         yield
 
 
@@ -400,7 +403,6 @@ def test_sqlite_has_its_own_mistakes(name: str, monkeypatch: pytest.MonkeyPatch)
     import django_security
 
     database = connections.settings[django_security.using]
-    Path(database["NAME"]).chmod(0o600)
     with project(name):
         assert {} == found()
         Path(database["NAME"]).chmod(0o644)
@@ -460,6 +462,7 @@ def test_the_operators_commands(alias: str) -> None:
 
 def test_a_project_that_names_no_application() -> None:
     """Only a key can be made, since no key is needed for that."""
-    assert KeyRing(manage("generate-key")[1].split()[0])
-    with pytest.raises(CommandError, match="TWOFA_APP"):
-        manage("status", "user-7")
+    with project(None):
+        assert KeyRing(manage("generate-key")[1].split()[0])
+        with pytest.raises(CommandError, match="TWOFA_APP"):
+            manage("status", "user-7")

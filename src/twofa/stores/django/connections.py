@@ -7,6 +7,7 @@ guesses had as many tries as they like. So the store makes connections of its ow
 
 from __future__ import annotations
 
+import weakref
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,7 @@ class Connections:
     def __init__(self, using: str) -> None:
         self._using = using
         self._idle: list[BaseDatabaseWrapper] = []
+        weakref.finalize(self, _close_all, self._idle)
         forks.take_part(self)
         request_finished.connect(self.close_old)
 
@@ -45,7 +47,7 @@ class Connections:
     def use(self) -> Generator[BaseDatabaseWrapper]:
         """Lend a connection that nobody else uses meanwhile."""
         with forks.gate:
-            connection = self._pop() or self._make()
+            connection = _pop(self._idle) or self._make()
             try:
                 connection.ensure_connection()
                 if not connection.get_autocommit():  # the host's DATABASES says AUTOCOMMIT: False
@@ -71,7 +73,7 @@ class Connections:
     def close_old(self, **_: object) -> None:
         """Close idle connections that are as old as the host lets its own become."""
         taken: list[BaseDatabaseWrapper] = []
-        while (connection := self._pop()) is not None:
+        while (connection := _pop(self._idle)) is not None:
             taken.append(connection)
         for connection in taken:
             connection.close_if_unusable_or_obsolete()
@@ -80,15 +82,7 @@ class Connections:
 
     def close_idle(self) -> None:
         """Close every connection that is not in use."""
-        while (connection := self._pop()) is not None:
-            connection.close()
-
-    def _pop(self) -> BaseDatabaseWrapper | None:
-        """Take one of the idle connections, if there is one."""
-        try:
-            return self._idle.pop()
-        except IndexError:
-            return None
+        _close_all(self._idle)
 
     def adopt(self) -> None:
         """Start anew in a forked child."""
@@ -109,3 +103,16 @@ def unfit(connection: BaseDatabaseWrapper) -> str | None:
             "file, or take MemoryStore"
         )
     return None
+
+
+def _pop(idle: list[BaseDatabaseWrapper]) -> BaseDatabaseWrapper | None:
+    """Take one of the idle connections, if there is one."""
+    try:
+        return idle.pop()
+    except IndexError:
+        return None
+
+
+def _close_all(idle: list[BaseDatabaseWrapper]) -> None:
+    while (connection := _pop(idle)) is not None:
+        connection.close()
