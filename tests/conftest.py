@@ -38,6 +38,7 @@ def figure(record_property: Callable[[str, object], None]) -> Callable[[str, int
 
 
 HEAVY = (
+    "model/test_sequences.py",
     "examples/test_browser.py",
     "races/test_crash.py",
     "races/test_interleavings.py",

@@ -297,6 +297,11 @@ class Scene:
         typed = {"right": phone.code(), "wrong": phone.wrong_code()}.get(code, code)
         return self.face.confirm_setup(USER, typed, handle=handle or self.setup.handle)
 
+    def confirm_first(self, user_id: str) -> object:
+        setup = self.world.begin(user_id)
+        self.world.events.pop()
+        return self.face.confirm_setup(user_id, self.world.phone(setup).code(), handle=setup.handle)
+
     def show(self) -> object:
         assert self.setup is not None
         return self.world.resume(self.setup)
@@ -351,6 +356,11 @@ def _nothing(_scene: Scene) -> None:
 BRANCHES: dict[str, tuple[list[str], Act, Act]] = {
     # what happens: the events that it leaves, what happened before, and the call that is looked at
     "right code": (["code_accepted"], _nothing, lambda s: s.face.verify(USER, s.phone.code())),
+    "right code of an app that is ahead": (
+        ["code_accepted"],
+        _nothing,
+        lambda s: s.face.verify(USER, s.phone.code(1)),
+    ),
     "wrong code": (["code_rejected"], _nothing, lambda s: s.face.verify(USER, s.phone.wrong_code())),
     "malformed code": (["code_malformed"], _nothing, lambda s: s.face.verify(USER, "junk")),
     "reused code": (["code_reused"], lambda s: s.wait(-30), lambda s: s.face.verify(USER, s.phone.code())),
@@ -406,6 +416,11 @@ BRANCHES: dict[str, tuple[list[str], Act, Act]] = {
     "begin without proof": (["refused"], _nothing, lambda s: s.world.begin()),
     "begin, live handle": ([], lambda s: s.begin(), lambda s: s.show()),
     "confirm": (["authenticator_confirmed", "recovery_codes_issued"], lambda s: s.begin(), lambda s: s.confirm()),
+    "confirm the first": (
+        ["authenticator_confirmed", "recovery_codes_issued"],
+        _nothing,
+        lambda s: s.confirm_first("new"),
+    ),
     "confirm, wrong code": (["setup_rejected"], lambda s: s.begin(), lambda s: s.confirm("wrong")),
     "confirm, tenth wrong code": (
         ["setup_rejected", "setup_cancelled"],
@@ -501,10 +516,93 @@ BRANCHES: dict[str, tuple[list[str], Act, Act]] = {
 }
 
 
+def _asked(operation: str, reason: str) -> dict[str, Any]:
+    return {"operation": operation, "reason": reason}
+
+
+def _wrong(operation: str, method: str, failures: int, reason: str = "invalid_code") -> dict[str, Any]:
+    return {"operation": operation, "method": method, "reason": reason, "failures": failures, "retry_at": None}
+
+
+BY_CAROL = {"proof": "vouched", "by": CAROL.by, "reason": CAROL.reason}
+
+DETAILS: dict[str, list[dict[str, Any]]] = {
+    # the whole detail of each event; `retry_at` in seconds from now
+    "right code": [{"operation": "verify", "step_offset": 0}],
+    "right code of an app that is ahead": [{"operation": "verify", "step_offset": 1}],
+    "wrong code": [_wrong("verify", "totp", 1)],
+    "malformed code": [_asked("verify", "malformed_code")],
+    "reused code": [_asked("verify", "code_reused")],
+    "wait": [{"operation": "verify", "retry_at": 30}],
+    "last wrong code": [_wrong("verify", "totp", 7), {}],
+    "stranger": [_asked("verify", "not_enrolled")],
+    "damaged record": [_asked("verify", "record_damaged")],
+    "damaged record, looked at": [_asked("status", "record_damaged")],
+    "damaged record, to reseal": [_asked("reseal", "record_damaged")],
+    "right recovery code": [{"operation": "redeem_recovery_code", "remaining": 9}],
+    "recovery code, three left": [{"operation": "redeem_recovery_code", "remaining": 3}, {"remaining": 3}],
+    "recovery code, none left": [_asked("redeem_recovery_code", "recovery_codes_exhausted")],
+    "wrong recovery code": [_wrong("redeem_recovery_code", "recovery_code", 1)],
+    "recovery code of no slot": [_wrong("redeem_recovery_code", "recovery_code", 1)],
+    "malformed recovery code": [_asked("redeem_recovery_code", "malformed_code")],
+    "reused recovery code": [_wrong("redeem_recovery_code", "recovery_code", 1, "code_reused")],
+    "wait for a recovery code": [{"operation": "redeem_recovery_code", "retry_at": 30}],
+    "last wrong recovery code": [{}, _wrong("redeem_recovery_code", "recovery_code", 7)],
+    "begin": [{"replaces": False}],
+    "begin by code": [{"operation": "begin_setup", "step_offset": 0}, {"replaces": True, "proof": "totp"}],
+    "begin without proof": [_asked("begin_setup", "proof_required")],
+    "confirm": [{"replaced": True}, {"count": 10}],
+    "confirm the first": [{"replaced": False}, {"count": 10}],
+    "confirm, wrong code": [{"reason": "invalid_code", "failures": 1}],
+    "confirm, tenth wrong code": [{"reason": "invalid_code", "failures": 10}, {"reason": "wrong_codes"}],
+    "confirm, malformed code": [_asked("confirm_setup", "malformed_code")],
+    "confirm, too late": [_asked("confirm_setup", "setup_expired")],
+    "confirm, wrong handle": [_asked("confirm_setup", "no_setup")],
+    "cancel": [{"reason": "asked"}],
+    "new recovery codes": [
+        {"operation": "reset_recovery_codes", "step_offset": 0},
+        {"count": 10, "proof": "totp"},
+    ],
+    "new recovery codes by one of them": [
+        {"operation": "reset_recovery_codes", "remaining": 9},
+        {"count": 10, "proof": "recovery_code"},
+    ],
+    "new recovery codes, vouched": [{"count": 10, **BY_CAROL}],
+    "new recovery codes, stale verification": [_asked("reset_recovery_codes", "proof_required")],
+    "reset": [{"operation": "reset_authenticator", "step_offset": 0}, {"proof": "totp"}],
+    "reset without codes": [_asked("reset_authenticator", "recovery_codes_exhausted")],
+    "disable": [{"operation": "disable", "step_offset": 0}, {"proof": "totp"}],
+    "disable what is pending": [{"reason": "disabled"}],
+    "twentieth wrong code of strangers": [_wrong("verify", "totp", 3), {"method": "totp", "failures": 3}],
+    "strangers refused": [{"operation": "verify", "retry_at": 30 * 86_400}],
+    "codes acknowledged": [{}],
+    "password changed": [{}],
+    "sessions ended": [{}],
+    "a store that is down": [_asked("status", "ConnectionError")],
+    "a swap that fails": [_asked("verify", "ConnectionError")],
+    "a record that keeps changing": [{"operation": "verify"}],
+    "imported": [
+        {"recovery_codes": 0, "short_secret": False, "proof": "vouched", "by": "ops", "reason": "moved"},
+    ],
+    "imported again": [_asked("import_authenticator", "already_enrolled")],
+    "exported": [{"proof": "vouched", "by": "ops", "reason": "moving"}],
+    "revoked by the operator": [{"count": 10, "proof": "vouched", "by": "ops:carol", "reason": "backup restored"}],
+    "forget": [BY_CAROL],
+}
+
+
+def _detail(event: Event) -> dict[str, Any]:
+    """Return the detail of an event, with the end of a wait in seconds from then."""
+    detail = dict(event.detail)
+    if detail.get("retry_at") is not None:
+        detail["retry_at"] -= int(event.at.timestamp())
+    return detail
+
+
 @pytest.mark.parametrize("kind", ["blocking", "awaiting"])
 @pytest.mark.parametrize("branch", BRANCHES)
 def test_every_branch_leaves_its_events(branch: str, kind: str) -> None:
-    """Each call tells its listener of exactly what happened: once, for its user, at its time."""
+    """Each call tells its listener of exactly what happened: once, for its user, at its time, in every detail."""
     expected, happen, call = BRANCHES[branch]
     scene = Scene(kind)
     happen(scene)
@@ -516,10 +614,45 @@ def test_every_branch_leaves_its_events(branch: str, kind: str) -> None:
     events = scene.world.events[before:]
 
     assert expected == [str(event.kind) for event in events]
+    assert DETAILS.get(branch, []) == [_detail(event) for event in events]
     assert all(scene.world.clock.now == event.at.timestamp() for event in events)
     assert all(event.user_id in {USER, "new", "nobody"} for event in events)
     if expected == ["refused"]:
         assert reason == events[0].detail["reason"]
+
+
+@pytest.mark.parametrize("proof", ["totp", "recovery_code", "verification", "vouched"])
+@pytest.mark.parametrize(
+    "operation", ["begin_setup", "reset_recovery_codes", "reset_authenticator", "disable", "forget"]
+)
+def test_every_change_records_its_proof(operation: str, proof: str) -> None:
+    """P9: the event of each change says what proved that the owner was asking, or whose word it was, and no more."""
+    scene = Scene("blocking")
+    given: dict[str, Any] = {
+        "totp": lambda: ByCode(scene.phone.code()),
+        "recovery_code": lambda: ByRecoveryCode(scene.codes[0]),
+        "verification": lambda: ByVerification(scene.world.login(scene.phone).token),
+        "vouched": lambda: CAROL,
+    }
+    more = {"begin_setup": {"replaces": True}, "reset_recovery_codes": {"count": 10}}.get(operation, {})
+    label = {"account_name": ACCOUNT} if operation in {"begin_setup", "reset_authenticator"} else {}
+
+    getattr(scene.face, operation)(USER, proof=given[proof](), **label)
+
+    recorded = BY_CAROL if proof == "vouched" else {"proof": proof}
+    assert {**recorded, **more} == scene.world.events[-1].detail
+
+
+@pytest.mark.parametrize("left", ["app", "recovery codes"])
+def test_a_counted_attempt_is_recorded_in_every_detail(left: str) -> None:
+    """What goes into the audit trail before slow work names the operation, the kind of code, and the failures."""
+    scene = Scene("blocking").wrong(2)
+    proof = ByCode(scene.phone.code()) if left == "app" else ByRecoveryCode(scene.codes[0])
+    scene.reset_codes(proof)
+
+    [counted] = [event for event in scene.world.store.events(USER) if event.kind is EventKind.ATTEMPT_COUNTED]
+    method, failures = ("totp", 3) if left == "app" else ("recovery_code", 1)
+    assert {"operation": "reset_recovery_codes", "method": method, "failures": failures} == counted.detail
 
 
 def test_the_branches_cover_every_kind() -> None:

@@ -119,6 +119,25 @@ DESIGN = {
     "import_authenticator": ("active", "active", AlreadyEnrolled, AlreadyEnrolled),
     "export_authenticator": (N, N, "active", R),
 }
+GATES = {
+    # operation: what it needs where it is no error, in none, pending, active and reenrol
+    "begin_setup": ("nothing", "nothing", "proof", "proof"),
+    "confirm_setup": ("", "code", "code", "code"),
+    "resume_setup": ("", "code", "code", "code"),
+    "cancel_setup": ("no effect", "nothing", "nothing", "nothing"),
+    "verify": ("", "", "code", ""),
+    "redeem_recovery_code": ("", "", "code", "code"),
+    "authenticate": ("", "", "code", "code"),
+    "acknowledge_recovery_codes": ("", "", "nothing", "nothing"),
+    "password_changed": ("nothing", "nothing", "nothing", "nothing"),
+    "end_sessions": ("nothing", "nothing", "nothing", "nothing"),
+    "reset_recovery_codes": ("", "", "proof", "proof"),
+    "reset_authenticator": ("", "", "proof", "proof"),
+    "disable": ("no effect", "nothing", "proof", "proof"),
+    "forget": ("nothing", "nothing", "proof", "proof"),
+    "import_authenticator": ("nothing", "nothing", "", ""),
+    "export_authenticator": ("", "", "nothing", ""),
+}
 CELLS = [
     (operation, state, expected)
     for operation, row in DESIGN.items()
@@ -147,22 +166,41 @@ def test_every_cell(operation: str, state: str, expected: Any, world: World) -> 
         assert before == world.record()
 
 
-def test_the_table_is_the_designs() -> None:
-    """The table that the code obeys says what the transcripts expect, cell by cell."""
-    for operation, row in DESIGN.items():
-        for state, expected in zip(STATES, row, strict=True):
-            cell = TABLE[operation][state]
-            if operation == "forget" and state == "none":  # nothing stored, or a tombstone: both are erased
-                assert Requirement.NOTHING == cell.requires
-            elif expected == NOTHING:
-                assert Requirement.NO_EFFECT == cell.requires
-            elif isinstance(expected, str):
-                assert cell.requires in {Requirement.NOTHING, Requirement.CODE, Requirement.PROOF}
-                assert expected == cell.to
-            else:
-                assert expected is cell.requires
-                assert state == cell.to
-    assert set(DESIGN) == set(TABLE)
+@pytest.mark.parametrize(("operation", "state", "expected"), CELLS)
+def test_the_table_is_the_designs(operation: str, state: str, expected: Any) -> None:
+    """The table that the code obeys says what the transcripts expect: what a call needs, and where it leads."""
+    gate, cell = GATES[operation][STATES.index(state)], TABLE[operation][state]
+
+    if isinstance(expected, str):
+        assert Requirement(gate) is cell.requires
+        assert (state if expected == NOTHING else expected) == cell.to
+    else:
+        assert (expected, state, "") == (cell.requires, cell.to, gate)
+
+
+def test_the_table_has_no_other_rows() -> None:
+    """Every operation of the table has its transcripts."""
+    assert set(DESIGN) == set(GATES) == set(TABLE)
+
+
+@pytest.mark.parametrize("state", ["none", "pending"])
+@pytest.mark.parametrize("operation", ["disable", "forget"])
+@pytest.mark.parametrize(
+    "proof",
+    [None, ByCode("000000"), ByRecoveryCode("0" * 24), ByVerification("no such token"), CAROL],
+    ids=lambda proof: type(proof).__name__,
+)
+def test_what_protects_nothing_goes_without_a_proof(operation: str, state: str, proof: Any, world: World) -> None:
+    """Where no second factor is, `disable` and `forget` ask for nothing, look at nothing and count nothing."""
+    story = Story(world, state)
+    story.proof = lambda: proof
+
+    story.call(operation)
+
+    assert "none" == story.state()
+    assert [] == [kind for kind in world.kinds() if kind not in {"setup_begun", "setup_cancelled", "forgotten"}]
+    if operation == "forget":
+        assert {} == dict(world.events[-1].detail)
 
 
 @pytest.mark.parametrize("state", ["active", "reenrol"])

@@ -1,14 +1,20 @@
 """Random sequences of calls: the library does what a model says that knows nothing of it.
 
-To look into a failure, paste what is printed into `FOUND_ONCE`, or call `sequences.judge(seed)`.
+`make test` takes two thousand of them, `make proof` a hundred thousand. To look into a failure, paste what is printed
+into `FOUND_ONCE`, or call `sequences.judge(seed)`.
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import pytest
 import strength
 from sequences import ENROL, judge, replay
 from trial import Step
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SEQUENCES = strength.rounds(2_000, 100_000)
 SLOW_SEQUENCES = strength.rounds(12, 400)
@@ -16,9 +22,11 @@ PARTS = 20
 
 
 @pytest.mark.parametrize("part", range(PARTS))
-def test_library_and_model_agree(part: int) -> None:
+def test_library_and_model_agree(part: int, figure: Callable[[str, int], None]) -> None:
     """Every method, on both faces and a store that fails: outcome, status, generation and events are as promised."""
-    problems = [judge(seed) for seed in range(part, SEQUENCES, PARTS)]
+    seeds = range(part, SEQUENCES, PARTS)
+    problems = [judge(seed) for seed in seeds]
+    figure("random sequences of calls", len(seeds))
 
     assert "" == "".join(problems)
 

@@ -18,14 +18,14 @@ TWO_TESTS = """
 from not_tested import not_here
 
 def test_one():
-    not_here("MariaDB", "install it")
+    not_here("PostgreSQL", "install it")
 
 def test_two():
-    not_here("MariaDB", "install it")
+    not_here("PostgreSQL", "install it")
 """
 WHOLE_MODULE = "import pytest\n\npytest.skip('no reason', allow_module_level=True)\n"
 XFAIL = "import pytest\n\n@pytest.mark.xfail\ndef test_it():\n    raise ValueError\n"
-MISSING = "not tested here: MariaDB, 2 tests: install it"
+MISSING = "not tested here: PostgreSQL, 2 tests: install it"
 
 
 def run(folder: Path, module: str, ci: str, *options: str) -> subprocess.CompletedProcess[str]:
@@ -67,21 +67,24 @@ def test_nothing_else_fails_in_ci(module: str, ci: str, tmp_path: Path) -> None:
     assert pytest.ExitCode.OK == run(tmp_path, module, ci).returncode
 
 
+@pytest.mark.parametrize("options", [(), ("-p", "xdist", "-n", "1")], ids=["one process", "a worker"])
 @pytest.mark.parametrize("missing", [True, False], ids=["missing", "there"])
-def test_the_code_of_a_missing_engine_is_left_out_of_the_coverage(missing: bool, tmp_path: Path) -> None:
+def test_the_code_of_a_missing_engine_is_left_out_of_the_coverage(
+    missing: bool, options: tuple[str, ...], tmp_path: Path
+) -> None:
     """Where an engine is missing its modules do not count, and the run names them; where it is there they count."""
-    mysql = tmp_path / "twofa" / "stores" / "sqlalchemy" / "mysql.py"
-    mysql.parent.mkdir(parents=True)
-    for folder in (mysql.parent, *mysql.parent.parents[:2]):
+    direct = tmp_path / "twofa" / "stores" / "sqlalchemy" / "direct.py"
+    direct.parent.mkdir(parents=True)
+    for folder in (direct.parent, *direct.parent.parents[:2]):
         (folder / "__init__.py").write_text("")  # so that it goes before the installed package
-    mysql.write_text("def never_called():\n    return 1\n")
+    direct.write_text("def never_called():\n    return 1\n")
     (tmp_path / "twofa" / "core.py").write_text("CALLED = True\n")
-    module = "import twofa.core\nimport twofa.stores.sqlalchemy.mysql\n" + (TWO_TESTS if missing else "")
+    module = "import twofa.core\nimport twofa.stores.sqlalchemy.direct\n" + (TWO_TESTS if missing else "")
 
-    done = run(tmp_path, module, "", "-p", "pytest_cov", "--cov=twofa", "--cov-fail-under=100")
+    done = run(tmp_path, module, "", "-p", "pytest_cov", "--cov=twofa", "--cov-fail-under=100", *options)
 
     assert missing == (MISSING in done.stdout)
-    assert missing == ("left out of the coverage: */twofa/stores/sqlalchemy/mysql.py" in done.stdout)
+    assert missing == ("left out of the coverage: */twofa/stores/sqlalchemy/*.py" in done.stdout)
     assert (pytest.ExitCode.OK if missing else pytest.ExitCode.TESTS_FAILED) == done.returncode, done.stdout
 
 

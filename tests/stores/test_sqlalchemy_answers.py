@@ -195,6 +195,26 @@ def test_the_page_has_the_settings(driver: str) -> None:
     assert f"connect_args={{{arguments}}}" in page
 
 
+@pytest.mark.parametrize(
+    "row",
+    [
+        None,
+        (),
+        1,
+        ("twofa load", "another call", USER, 0, None, None),
+        ("twofa load", "this call", "another user", 0, None, None),
+        ("twofa update", "this call", USER, 1),
+        (None, None, None, None, None, None),
+    ],
+)
+def test_only_the_answer_to_this_call_is_believed(row: Any) -> None:
+    """P3: a row about another call, user or question, and no row at all, is refused with the causes it can have."""
+    question = Question.named("load", None)
+    assert (0, None, None) == question.check(("twofa load", "this call", USER, 0, None, None), "this call", USER)
+    with pytest.raises(UnexpectedAnswer, match=r"a proxy pools transactions.*carried across a fork"):
+        question.check(row, "this call", USER)
+
+
 def test_two_schemas_are_two_questions() -> None:
     """The statement of another schema has the same parameters, and cannot be taken for ours."""
     markers = {Question.named("load", schema).marker for schema in (None, "a", "b", "A", "a'b", "Second factor")}
