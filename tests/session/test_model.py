@@ -6,7 +6,6 @@ old one can bring it back at any time, in any browser. So the machine keeps ever
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any
@@ -21,6 +20,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from strength import rounds
 from support import ACCOUNT, Phone, World
 
 from twofa.errors import (
@@ -34,7 +34,6 @@ from twofa.errors import (
     SignInRequired,
 )
 
-PROOF = os.environ.get("TWOFA_PROOF", "") not in {"", "0"}
 USERS = ("alice", "bob")
 BROWSERS = range(3)
 TEN_MINUTES, DAY = 600, 86_400
@@ -411,7 +410,7 @@ class Sessions(RuleBasedStateMachine):
 
 def test_sessions_do_what_the_laws_say() -> None:
     """No sequence of requests, of cookies that are played again and of hours that pass, leads anywhere else."""
-    examples = 2000 if PROOF else 150
     run_state_machine_as_test(
-        Sessions, settings=settings(max_examples=examples, stateful_step_count=40, deadline=None, derandomize=True)
+        Sessions,
+        settings=settings(max_examples=rounds(60, 2000), stateful_step_count=40, deadline=None, derandomize=True),
     )

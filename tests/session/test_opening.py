@@ -108,6 +108,34 @@ def test_the_id_changes_while_nobody_is_signed_in() -> None:
     assert {} == held
 
 
+def test_whoever_left_is_nobody_for_the_rest_of_the_request(world: World) -> None:
+    """After signing out, and after a password that came to nothing, the same object says so, not only the next one."""
+
+    def fail() -> None:
+        raise OSError("the id cannot be changed")
+
+    for leave in (
+        lambda me: me.sign_out(),
+        lambda me: me.password_accepted("bob"),
+        lambda me: me.sign_out(everywhere=True),
+    ):
+        held: dict[str, str] = {}
+        done(world.face.session(held, rotate=None).password_accepted("alice"))
+        me = world.face.session(held, rotate=fail)
+        assert "alice" == me.user_id
+        with pytest.raises(OSError, match="the id cannot be changed"):
+            done(leave(me))
+        assert (None, None) == (me.user_id, me.awaiting)
+        with pytest.raises(SignInRequired) as refusal:
+            me.require()
+        assert "signed_out" == refusal.value.reason
+
+
+def done(value: Any) -> Any:
+    """Return what a method of either face returns."""
+    return asyncio.run(value) if asyncio.iscoroutine(value) else value
+
+
 # --- one object, used by two tasks at once ----------------------------------------------------------------------------
 
 
