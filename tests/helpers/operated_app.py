@@ -41,7 +41,9 @@ def make_store(where: str, *, awaits: bool) -> Any:
         return _make_sqlalchemy_store(where, awaits=awaits)
     from twofa.stores import SQLiteStore, ThreadedStore
 
-    return ThreadedStore(SQLiteStore(where)) if awaits else SQLiteStore(where)
+    # Nobody pulls the plug of these tests, and on a busy disk each durable write would take long.
+    store = SQLiteStore(where, synchronous="NORMAL")
+    return ThreadedStore(store) if awaits else store
 
 
 def _make_redis_store(where: str, *, awaits: bool) -> Any:

@@ -27,7 +27,7 @@ from twofa.stores.protocol import Finding
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from conftest import Application
+    from running_app import Application
 
 
 def findings(operator: Operator) -> tuple[int, dict[str, tuple[str, str]]]:

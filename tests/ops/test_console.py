@@ -24,7 +24,7 @@ from twofa.cli import add_commands, run
 from twofa.cli.console import Console, first_line, printable
 
 if TYPE_CHECKING:
-    from conftest import Application
+    from running_app import Application
 
 
 class Terminal(io.StringIO):

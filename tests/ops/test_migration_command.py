@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pickle
+import re
+import runpy
+import shlex
 import sqlite3
+import sys
 from contextlib import closing
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
+import pyotp
 import pytest
-from operator_console import Operator
+from operator_console import ROOT, Operator
 from sqlalchemy import column, select, table
 from support import KEY, USER
 
@@ -22,11 +29,9 @@ from twofa.migration.sql import pages
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
     from collections.abc import Callable, Iterable
-    from pathlib import Path
 
     from operator_console import Ended
-
-    from conftest import Application
+    from running_app import Application
 
 Read = "Callable[[Namespace], Iterable[Enrolment | NotMovable]]"
 SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
@@ -242,6 +247,53 @@ def test_the_process_arguments(on_sqlite: Application) -> None:
     """By default a script takes those of its process."""
     with patch.dict(os.environ, on_sqlite.operator.environment), patch("sys.argv", ["script.py", "--by", "carol"]):
         assert 0 == main("elsewhere", users(enrolment(USER)))
+
+
+# --- the scripts ---------------------------------------------------------------------------------------------------
+
+
+GUIDES = [
+    command
+    for page in sorted((ROOT / "docs" / "migration").glob("*.md"))
+    for command in re.findall(r"^\$ (.*)$", page.read_text(encoding="utf-8").replace("\\\n", ""), re.MULTILINE)
+]
+
+
+@pytest.mark.parametrize("command", GUIDES)
+def test_the_commands_of_the_guides(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each names a script that is there, and options that it has: copied, it gets as far as the application."""
+    words = shlex.split(command)
+    python, script, *arguments = words[words.index("python") :]
+    names = runpy.run_path(str(ROOT / "examples" / "migration" / Path(script).name))
+    asked_for: list[Any] = []
+    monkeypatch.setattr(
+        sys.modules["twofa.migration.main"], "run_on_named_application", lambda name, *_: asked_for.append(name) or 0
+    )
+
+    assert 0 == main("elsewhere", names["enrolments"], names.get("add_arguments"), arguments=arguments)
+
+    assert "python" == python
+    assert [arguments[arguments.index("--app") + 1]] == asked_for
+
+
+@pytest.mark.parametrize(("digits", "moved"), [("8", ["alice"]), ("10", [])])
+def test_what_pyotp_was_told_comes_along(digits: str, moved: list[str], on_sqlite: Application, tmp_path: Path) -> None:
+    """Digits, interval and digest are in no column of pyotp's users: the script is told, and says whom that leaves out."""
+    totp = pyotp.TOTP(pyotp.random_base32(), digits=8, interval=60, digest=hashlib.sha256)
+    with closing(sqlite3.connect(tmp_path / "old.db")) as connection, connection:
+        connection.execute("CREATE TABLE users (id TEXT PRIMARY KEY, totp_secret TEXT)")
+        connection.execute("INSERT INTO users VALUES ('alice', ?)", (totp.secret.lower(),))
+    script = runpy.run_path(str(ROOT / "examples" / "migration" / "from_pyotp.py"))
+    told = (f"sqlite:///{tmp_path}/old.db", "--digits", digits, "--period", "60", "--algorithm", "SHA256")
+
+    ended = run(on_sqlite, script["enrolments"], *told, "--json", add_arguments=script["add_arguments"])
+
+    assert moved == list(on_sqlite.store.user_ids())
+    if moved:
+        assert "totp" == on_sqlite.two_factor().verify("alice", totp.at(on_sqlite.clock.now)).method
+    else:
+        assert ("alice", "not_moved") == (ended.lines[0]["user_id"], ended.lines[0]["outcome"])
+        assert "digits" in ended.lines[0]["message"]
 
 
 def test_a_table_is_read_page_by_page(tmp_path: Path) -> None:

@@ -23,10 +23,10 @@ from operated_app import close, make_store
 from operator_console import ROOT, Operator
 from postgresql import on_postgresql
 from postgresql import server as postgresql_server
+from running_app import Application
 from support import KEY, OTHER_KEY, USER
 from valkey_server import ValkeyServer, on_redis
 
-from conftest import Application
 from twofa import EventKind, KeyRing, errors
 from twofa.stores import RedisStore
 
