@@ -12,8 +12,8 @@ from state_diagram import state_diagram
 if TYPE_CHECKING:
     from pathlib import Path
 
-SERVED = {"stores-redis.md"}
-"""Pages whose examples need a server: the tests of these stores run them."""
+SERVED = {"add-to-django.md", "stores-redis.md"}
+"""Pages whose examples need a server, or a project of their own: other tests run them."""
 
 
 @pytest.mark.parametrize(
