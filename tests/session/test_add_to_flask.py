@@ -119,3 +119,72 @@ def test_a_form_of_another_site_does_nothing(reader: Reader) -> None:
     )
     assert 403 == answer.status_code
     assert reader.two_factor.status("user-42").required
+
+
+# --- with flask-login ------------------------------------------------------------------------------------------------
+
+
+class Notes(Reader):
+    """The application of section 7, whose users may be remembered from before."""
+
+    def __init__(self, names: dict[str, Any]) -> None:
+        super().__init__(names)
+        self.app = names["notes"]
+        self.browser = self.app.test_client()
+
+        @self.app.get("/as-it-was/<user_id>")
+        def sign_in_as_it_was(user_id: str) -> str:
+            names["login_user"](names["load"](user_id), remember=True)
+            return ""
+
+    def enrol(self) -> tuple[Phone, list[str]]:
+        setup = self.two_factor.begin_setup("user-42", account_name=EMAIL)
+        phone = Phone(setup.uri, self.clock)
+        codes = self.two_factor.confirm_setup("user-42", phone.code(), handle=setup.handle)
+        self.clock.advance(30)
+        return phone, list(codes)
+
+    def who(self) -> str | None:
+        answer = self.get("/")
+        return answer.text.removeprefix("The notes of ") if answer.status_code == 200 else None
+
+
+@pytest.fixture
+def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Notes:
+    return Notes(run_page(ROOT / "docs" / "add-to-flask.md", tmp_path, monkeypatch))
+
+
+def test_login_required_asks_for_the_code_too(notes: Notes) -> None:
+    """`@login_required` alone opens nothing for the password, and everything after the code."""
+    phone, _ = notes.enrol()
+    assert "/code" == notes.password().location
+    assert notes.who() is None
+    assert "/" == notes.post("/code", code=phone.code()).location
+    assert "user-42" == notes.who()
+    notes.post("/sign-out")
+    assert notes.who() is None
+
+
+def test_another_way_in_is_none(notes: Notes) -> None:
+    """Whom flask-login alone signs in, or remembers from before, is nobody once there is a second factor."""
+    notes.get("/as-it-was/user-42")
+    assert "user-42" == notes.who(), "without a second factor it is as it was"
+    notes.enrol()
+    assert [None, None] == [notes.who(), notes.who()]
+    notes.get("/as-it-was/user-42")
+    assert notes.who() is None
+
+
+def test_nobody_is_remembered_after_signing_out(notes: Notes) -> None:
+    """Neither who signs out, nor who was signed in before another one's password."""
+    notes.get("/as-it-was/user-43")
+    notes.post("/sign-out")
+    assert notes.who() is None
+
+    phone, _ = notes.enrol()
+    notes.get("/as-it-was/user-43")
+    assert "user-43" == notes.who()
+    notes.password()
+    assert notes.who() is None
+    notes.post("/code", code=phone.code())
+    assert "user-42" == notes.who()
