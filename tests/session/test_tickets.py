@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from interleave import altered
 
+from twofa import ByCode
 from twofa.errors import CodeReused, InvalidCode, MalformedCode, NotEnrolled, SignInRequired, Throttled
 
 if TYPE_CHECKING:
@@ -109,3 +110,16 @@ def test_a_known_browser_is_not_kept_waiting_by_strangers(world: World) -> None:
     with pytest.raises(Throttled):
         world.face.verify_ticket(_owing(world), phone.code())
     assert "alice" == world.face.verify_ticket(_owing(world), phone.code(), browser=browser).user_id
+
+
+def test_a_token_for_the_password_alone_ends_when_a_second_factor_is_there(world: World) -> None:
+    """The generation that was read before the ticket is the account's until then, also after turning it off."""
+    phone, _ = world.enrol("alice")
+    world.face.disable("alice", proof=ByCode(phone.code()))
+    generation = world.face.status("alice").generation
+    with pytest.raises(NotEnrolled):
+        _owing(world)
+    assert generation is not None
+    assert generation == world.face.status("alice").generation
+    world.enrol("alice")
+    assert generation != world.face.status("alice").generation
