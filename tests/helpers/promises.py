@@ -196,7 +196,7 @@ class Judge:
         if isinstance(node.outcome, Exception) or not old.protected:
             return []
         app = name.startswith(("new app", *OFF)) or name == "confirm"
-        codes = name.startswith(("new codes", *OFF)) or name == "confirm"
+        codes = name.startswith(("new codes", *OFF)) or name == "confirm" or node.outcome == "revoked"
         devices, sets = (old.authenticator, new.authenticator), (old.recovery, new.recovery)
         found = []
         if app and all(devices) and len({device.totp for device in devices if device}) == 1:

@@ -283,14 +283,19 @@ def _assert_signs_in(migration: Migration, name: str) -> None:
             two_factor.redeem_recovery_code(user_id, used_token)
 
 
+NEIGHBOUR = "signs in meanwhile"
+
 # --- interrupted, and again ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("awaits", [False, True], ids=["blocking", "async"])
 def test_a_move_goes_on_after_sigkill(tmp_path: Path, awaits: bool) -> None:
-    """However often it is killed, in the end everyone is moved, and nobody twice."""
+    """However often it is killed, in the end everyone is moved, nobody twice, and no login beside it is refused."""
     migration = migration_from(PYOTP, tmp_path, users=150)
     migration.operator.awaits = awaits
+    setup = migration.two_factor.begin_setup(NEIGHBOUR, account_name="alice@example.com")
+    phone = Phone.that_scanned(setup.uri)
+    migration.two_factor.confirm_setup(NEIGHBOUR, phone.at(migration.clock.now), handle=setup.handle)
 
     with migration.store:
         seen = 0
@@ -298,6 +303,8 @@ def test_a_move_goes_on_after_sigkill(tmp_path: Path, awaits: bool) -> None:
             running = migration.start("--batch", "10")
             while _count(migration) < min(150, seen + 20):
                 assert running.poll() in {None, 1}
+                migration.clock.advance(phone.interval)
+                assert "totp" == migration.two_factor.verify(NEIGHBOUR, phone.at(migration.clock.now)).method
             running.send_signal(signal.SIGKILL)
             running.communicate()
             seen = _count(migration)
@@ -306,9 +313,13 @@ def test_a_move_goes_on_after_sigkill(tmp_path: Path, awaits: bool) -> None:
         moved = len(migration.moved())
         assert {"moved": moved - seen, "enrolled_already": seen, "not_moved": 3, "users": moved + 3} == last.data
         assert moved == _count(migration)
-        for user_id in migration.store.user_ids(limit=1000):
+        for user_id in _moved(migration):
             assert ["authenticator_imported"] == [event.kind for event in migration.store.events(user_id)]
 
 
+def _moved(migration: Migration) -> list[str]:
+    return [user_id for user_id in migration.store.user_ids(limit=1000) if user_id != NEIGHBOUR]
+
+
 def _count(migration: Migration) -> int:
-    return len(migration.store.user_ids(limit=1000))
+    return len(_moved(migration))
