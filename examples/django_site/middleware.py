@@ -115,7 +115,6 @@ def take_the_password(request: Request, user: Any, **_: Any) -> None:
 
 def keep_session(request: Request) -> None:
     """Write the session under another new id: `ATOMIC_REQUESTS` has rolled the first one back with the view."""
-    before = request.COOKIES.get(settings.SESSION_COOKIE_NAME)
     request.session.cycle_key()
-    if before:
-        request.session.delete(before)
+    before = request.COOKIES.get(settings.SESSION_COOKIE_NAME)
+    type(request.session)(before).delete()  # which has come back by that

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,10 +15,17 @@ pytest.importorskip("django", reason="Django is not installed")
 
 import django_ready
 from browser import NO_CHROMIUM, Visitor, chromium, in_browser
+from django.contrib.auth import login
+from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
+from django.core.handlers.wsgi import WSGIHandler
+from django.http import HttpResponse
 from django.test import Client as DjangosClient
+from django.test import override_settings
+from django.urls import path as address
 from django_sites import EMAIL, DjangoServer, DjangoSite
+from httpx import WSGITransport
 from not_tested import not_here
 from sites import CHANGES, PASSWORD, SESSION
 
@@ -100,6 +109,73 @@ def test_enrolling_ends_what_django_alone_has_let_in(site: DjangoSite) -> None:
     assert is_in(early)
     site.enrol()
     assert not is_in(early)
+
+
+class Careless:
+    """Addresses of views that do what a social login does, each in another way, beside the site's own."""
+
+    def __init__(self, site: DjangoSite) -> None:
+        from django_site import urls
+
+        self.handler404, self.handler500 = urls.handler404, urls.handler500
+        self.site = site
+        plain, deaf = (login_not_required(partial(view)) for view in (self.plain, self.deaf))
+        self.urlpatterns = [address("plain", plain), address("deaf", deaf), *urls.urlpatterns]
+
+    def plain(self, request: Any) -> HttpResponse:
+        """Sign in whom somebody else vouches for, and show what is theirs."""
+        login(request, self.site.alice)
+        return HttpResponse(f"private: {request.user.email}")
+
+    def deaf(self, request: Any) -> HttpResponse:
+        """Go on whatever happens."""
+        with suppress(Exception):
+            login(request, self.site.alice)
+        return HttpResponse(f"private: {request.user.email}" if request.user.is_authenticated else "nobody")
+
+
+def test_a_social_login_is_no_more_than_a_password(site: DjangoSite) -> None:
+    """Whatever view has called `login` leads to the code; one that goes on after its refusal has nobody to go on with."""
+    with override_settings(ROOT_URLCONF=Careless(site)):
+        assert "private: alice@example.com" == site.client().get("/plain").text, "no second factor yet"
+        phone, _ = site.enrol()
+        alice = site.client()
+        assert "/sign-in/code" == alice.get("/plain").headers["Location"]
+        assert "nobody" == alice.get("/deaf").text
+        assert not is_in(alice)
+        site.clock.advance(phone.period)
+        alice.post("/sign-in/code", code=phone.code())
+        assert is_in(alice)
+        assert "private: alice@example.com" == alice.get("/plain").text
+
+
+@pytest.mark.parametrize("engine", ["signed_cookies", "cache", "cached_db"])
+def test_wherever_sessions_are_kept(site: DjangoSite, engine: str) -> None:
+    """The password leads to the code and the code leads in, though the view with the password is rolled back."""
+    with override_settings(SESSION_ENGINE=f"django.contrib.sessions.backends.{engine}"):
+        handler = WSGIHandler()  # which reads the setting when it is made
+        site.transport = WSGITransport(app=handler)
+        phone, _ = site.enrol()
+        early = site.client()
+        early.post("/sign-in", email="mallory@example.com", password=PASSWORD)
+        alice = site.client(early.cookie).sign_in()
+        assert not is_in(alice)
+        site.clock.advance(phone.period)
+        alice.post("/sign-in/code", code=phone.code())
+        assert is_in(alice)
+
+
+def test_a_session_that_was_there_before_ends_with_the_password(site: DjangoSite) -> None:
+    """Whoever was signed in in this browser is out when somebody else's password is given, though a code is still owed."""
+    site.enrol()
+    User.objects.create_user("mallory@example.com", "mallory@example.com", PASSWORD)
+    browser = site.client()
+    browser.post("/sign-in", email="mallory@example.com", password=PASSWORD)
+    before = browser.cookie
+    assert 200 == browser.get(TAB).status_code
+    browser.sign_in()
+    assert [False, False] == [is_in(browser), is_in(site.client(before))]
+    assert not Session.objects.filter(session_key=before).exists()
 
 
 def test_half_signed_in_opens_nothing(site: DjangoSite) -> None:
