@@ -47,7 +47,7 @@ web-django: $(VENV)/wheel-$(TAG) $(VENV)/web-django-$(TAG)
 	@cd examples && ../$(BIN)/python -m django_site
 
 check: lint $(VENV)/wheel-$(TAG) $(VENV)/test-$(TAG)
-	$(BIN)/python -m pytest -q -n 2 -m "not heavy" --deselect tests/core/test_leaks.py $(wildcard $(IN_PROCESS))
+	$(BIN)/python -m pytest -q -n 2 -m "not heavy" $(wildcard $(IN_PROCESS))
 
 test: $(VENV)/wheel-$(TAG) $(VENV)/test-$(TAG) $(VENV)/browser-$(TAG)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term --cov-fail-under=98

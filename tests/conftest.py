@@ -38,6 +38,8 @@ def figure(record_property: Callable[[str, object], None]) -> Callable[[str, int
 
 
 HEAVY = (
+    "core/test_leaks",
+    "model/",
     "model/test_sequences.py",
     "examples/test_browser.py",
     "races/test_crash.py",

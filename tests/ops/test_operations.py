@@ -52,7 +52,7 @@ def run(script: str, folder: Path, environment: dict[str, str]) -> str:
     programs = [str(Path(sys.executable).parent), str(postgresql.folder_of_programs() or ""), os.environ["PATH"]]
     ended = subprocess.run(
         ["bash", "-euc", script], check=False, capture_output=True, text=True, cwd=folder, timeout=60,
-        env={**os.environ, "PATH": os.pathsep.join(programs), **environment},
+        env={**os.environ, **environment, "PATH": os.pathsep.join(programs)},
     )  # fmt: skip
     assert 0 == ended.returncode, ended.stderr
     return ended.stdout
