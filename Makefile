@@ -70,7 +70,7 @@ bench: $(VENV)/wheel-$(TAG) $(VENV)/test-$(TAG)
 
 # All of them, whether or not one of them misses a bar.
 bench-stores: $(VENV)/wheel-$(TAG) $(VENV)/test-$(TAG)
-	@missed=0; for part in logins outbox contention growth pruning redis_store failover redis_scale; do \
+	@missed=0; for part in logins outbox contention growth pruning moving redis_store failover redis_scale; do \
 		echo; $(BIN)/python benchmarks/$$part.py || missed=1; \
 	done; exit $$missed
 

@@ -262,3 +262,23 @@ def test_the_sizes_are_the_measured_ones(tmp_path: Path) -> None:
     for name, value in re.findall(r"^\| (.*) \| ([\d,]+) \|$", measured, re.MULTILINE):
         [said] = re.findall(rf"^\| {name} \| ([\d,]+) \|$", PAGE, re.MULTILINE)
         assert 0.9 < int(said.replace(",", "")) / int(value.replace(",", "")) < 1.1, name
+
+
+@pytest.mark.proof
+def test_the_benchmark_of_moving_runs(tmp_path: Path) -> None:
+    """In small, it prints each of its lines, and fails for nothing but a missed bar."""
+    tiny = {
+        "BENCH_MOVING_USERS": "20",
+        "BENCH_MOVING_CODES_OF": "1",
+        "BENCH_MOVING_SIZES": "10,20",
+        "BENCH_ROUNDS": "1",
+    }
+    modules = os.pathsep.join(sys.path)
+    ended = subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks" / "moving.py")],
+        check=False, capture_output=True, text=True,
+        env={**os.environ, **tiny, "BENCH_DIR": str(tmp_path), "PYTHONPATH": modules},
+    )  # fmt: skip
+
+    assert ended.stderr == "" or ended.stderr.startswith("a bar was missed")
+    assert 2 + 4 == len(ended.stdout.splitlines())
