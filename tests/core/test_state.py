@@ -289,5 +289,5 @@ def test_what_is_remembered_hides_itself(part: object) -> None:
 
 def test_only_what_is_remembered_can_be_written() -> None:
     """A value of another kind inside a state is a mistake in the library, and is not written as something else."""
-    with pytest.raises(TypeError, match="cannot hold a set"):
+    with pytest.raises(TypeError, match="set is not JSON serializable"):
         dump(Record(state=replace(FULL, generation=set())))  # type: ignore[arg-type]

@@ -1,8 +1,9 @@
 """How a record is written inside the seal: JSON with a schema number.
 
-Each value of `state` is a JSON array of its fields, in their order. That is a third of the size of objects with names,
-and a record must stay below 8,192 bytes. A new field goes to the end of its class, under a new schema number, with a
-function here that reads the older form: whatever was ever written stays readable (P12).
+Each value of `state` is a JSON array of its fields, in their order, and `null` where there is none. That is a third of
+the size of objects with names, and a record must stay below 8,192 bytes. A new field goes to the end of its class,
+under a new schema number, with a function here that reads the older form: whatever was ever written stays readable
+(P12).
 """
 
 from __future__ import annotations
@@ -18,14 +19,16 @@ from twofa._record.state import (
     Pending,
     Record,
     RecoverySet,
-    Remembered,
     State,
 )
-from twofa._record.throttle import Failures, Lane
+from twofa._record.throttle import NO_FAILURES, NO_LANE, Failures, Lane
 from twofa.errors import RecordDamaged, UnsupportedRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+_decode = json.JSONDecoder().decode
 
 SCHEMA = 2
 """The form that this version writes. It reads every older one, and refuses a newer one."""
@@ -40,7 +43,7 @@ _LOOSEST_BLOCK_AFTER = 100
 def dump(record: Record) -> bytes:
     """Return the document to seal."""
     versions = " ".join(record.versions[:_REMEMBERED_VERSIONS])
-    return _encode({"schema": SCHEMA, "state": record.state, "versions": versions}).encode()
+    return _encode({"schema": SCHEMA, "state": _written_state(record.state), "versions": versions}).encode()
 
 
 def load(document: bytes) -> Record:
@@ -58,7 +61,7 @@ def load(document: bytes) -> Record:
 def _read(document: bytes) -> Record | RecordDamaged | UnsupportedRecord:
     # Returned, not raised: a frame that an exception leaves must not hold the document.
     try:
-        fields = json.loads(document.decode())
+        fields = _decode(document.decode())
         schema = fields["schema"]
         read_state = _READERS.get(schema) if type(schema) is int else None
         if read_state is not None:
@@ -76,15 +79,60 @@ def _read(document: bytes) -> Record | RecordDamaged | UnsupportedRecord:
 # --- written -------------------------------------------------------------------------------------------------------
 
 
-def _fields(part: object) -> list[object]:
-    if isinstance(part, Lane):
-        return [part.in_a_row, part.last, _differences(part.recent)]
-    if isinstance(part, Remembered | Failures):
-        return [getattr(part, name) for name in part.__slots__]
-    raise TypeError(f"a record cannot hold a {type(part).__name__}")
+def _written_state(state: State) -> list[object]:
+    return [
+        state.generation,
+        state.pending and _written_pending(state.pending),
+        state.authenticator and _written_authenticator(state.authenticator),
+        state.recovery and _written_recovery(state.recovery),
+        state.verification and [state.verification.token, state.verification.at],
+    ]
 
 
-_encode = json.JSONEncoder(separators=(",", ":"), default=_fields).encode
+def _written_totp(totp: EnrolledTOTP) -> list[object]:
+    return [totp.secret, totp.algorithm, totp.digits, totp.period]
+
+
+def _written_pending(pending: Pending) -> list[object]:
+    return [pending.totp and _written_totp(pending.totp), pending.handle, pending.expires_at, pending.wrong_codes]
+
+
+def _written_authenticator(held: Authenticator) -> list[object]:
+    totp, failures = _written_totp(held.totp), _written_failures(held.failures)
+    return [totp, held.confirmed_at, held.last_step, held.last_used_at, failures]
+
+
+def _written_recovery(held: RecoverySet) -> list[object]:
+    return [
+        held.scheme,
+        held.length,
+        held.slots,
+        held.hashes,
+        held.issued_at,
+        held.spent,
+        _written_failures(held.failures),
+        held.acknowledged,
+        held.reading,
+    ]
+
+
+def _written_failures(failures: Failures) -> list[object] | None:
+    """Return the counts, or `None` for those of somebody who never failed: most people have none."""
+    if failures == NO_FAILURES:
+        return None
+    return [
+        failures.consecutive,
+        _written_lane(failures.known),
+        _written_lane(failures.strangers),
+        failures.block_after,
+        failures.since_grant,
+        failures.grants,
+        failures.suspected_at,
+    ]
+
+
+def _written_lane(lane: Lane) -> list[object] | None:
+    return None if lane == NO_LANE else [lane.in_a_row, lane.last, _differences(lane.recent)]
 
 
 def _differences(times: tuple[int, ...]) -> list[int]:
@@ -121,7 +169,7 @@ def _read_authenticator(
         confirmed_at=confirmed_at,
         last_step=last_step,
         last_used_at=last_used_at,
-        failures=_read_failures(*failures),
+        failures=NO_FAILURES if failures is None else _read_failures(*failures),
     )
 
 
@@ -143,7 +191,7 @@ def _read_recovery(
         hashes=hashes,
         issued_at=issued_at,
         spent=tuple((index, at) for index, at in spent),
-        failures=_read_failures(*failures),
+        failures=NO_FAILURES if failures is None else _read_failures(*failures),
         acknowledged=acknowledged,
         reading=reading,
     )
@@ -158,8 +206,8 @@ def _read_failures(
 ) -> Failures:
     return Failures(
         consecutive=consecutive,
-        known=_read_lane(*known),
-        strangers=_read_lane(*strangers),
+        known=NO_LANE if known is None else _read_lane(*known),
+        strangers=NO_LANE if strangers is None else _read_lane(*strangers),
         block_after=block_after,
         since_grant=since_grant,
         grants=tuple(grants),

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from twofa._parameters import SHORTEST_SECRET
-from twofa._record.throttle import CLOCK_SKEW, Failures
+from twofa._record.throttle import CLOCK_SKEW, NO_FAILURES, Failures
 from twofa.otp import TOTP, Algorithm, LenientTOTP
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Authenticator(Remembered):
     """The last time step that was accepted; only later ones are."""
     last_used_at: int | None
     """`None` until it was used here, for one that was imported."""
-    failures: Failures = field(default_factory=Failures)
+    failures: Failures = NO_FAILURES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -105,7 +105,7 @@ class RecoverySet(Remembered):
     issued_at: int
     spent: tuple[tuple[int, int], ...] = ()
     """Index in the set and time of use of each spent code. Its hash stays, so that a second try is recognised."""
-    failures: Failures = field(default_factory=Failures)
+    failures: Failures = NO_FAILURES
     acknowledged: bool = False
     """Whether the owner is known to have the codes: they said so, or have used one."""
     reading: Reading = "own"

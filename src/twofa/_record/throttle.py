@@ -24,7 +24,7 @@ another `Throttle.block_after` they are the same shares of it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
@@ -79,14 +79,18 @@ class Lane:
         return replace(self, recent=tuple([at for at in self.recent if at != counted_at]))
 
 
+NO_LANE = Lane()
+"""Nobody has failed."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failures:
     """The wrong codes of one factor."""
 
     consecutive: int = 0
     """In both lanes together, since the last success in either: what blocks."""
-    known: Lane = field(default_factory=Lane)
-    strangers: Lane = field(default_factory=Lane)
+    known: Lane = NO_LANE
+    strangers: Lane = NO_LANE
     block_after: int = 0
     """The policy's limit when the last failure was counted; 0 before the first."""
     since_grant: int = 0
@@ -118,6 +122,8 @@ class Failures:
     def succeeded(self, lane: LaneName, counted_at: int | None = None) -> Failures:
         """Return what a success leaves; `counted_at` names its own attempt, if that was counted beforehand."""
         failures = self if counted_at is None else self.taken_back(lane, counted_at)
+        if failures is NO_FAILURES:  # as at most sign-ins: there is nothing to clear
+            return failures
         return replace(failures._with(lane, replace(failures.lane(lane), in_a_row=0, last=0)), consecutive=0)
 
     def taken_back(self, lane: LaneName, counted_at: int) -> Failures:
@@ -179,6 +185,8 @@ class Failures:
 
         `longest_wait` is the longest wait between two attempts, in seconds. A lane that is refused waits longer.
         """
+        if self is NO_FAILURES:
+            return None
         waiting = self.lane(lane)
         doublings = waiting.in_a_row - throttle.free_failures - 1
         wait = 0 if doublings < 0 else min(throttle.first_wait << doublings, longest_wait)
@@ -216,6 +224,10 @@ class Failures:
 
     def _with(self, name: LaneName, lane: Lane) -> Failures:
         return replace(self, known=lane) if name == "known" else replace(self, strangers=lane)
+
+
+NO_FAILURES = Failures()
+"""Nobody has failed, in either lane: what a record without failures is read as."""
 
 
 def _room_at(times: tuple[int, ...], most: int, now: int) -> int:
