@@ -75,8 +75,11 @@ def kept(me: AsyncBearer, trust_days: int = 0) -> dict[str, Any]:
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Describe the refusals of an operation."""
-    return {status: {"model": Problem} for status in (400, 422, 500, 503, *statuses)}
+    """Describe the refusals of an operation. What is too long is refused before this API sees it (`app.py`)."""
+    refusals: dict[int | str, dict[str, Any]] = {
+        status: {"model": Problem} for status in (400, 422, 500, 503, *statuses)
+    }
+    return {**refusals, 413: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
 
 
 class WrongPassword(Exception):

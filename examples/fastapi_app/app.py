@@ -71,7 +71,7 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncGenerator[None]:
         async with engine.begin() as connection:
-            await connection.run_sync(METADATA.create_all)
+            await connection.run_sync(METADATA.create_all)  # yours are made by your migrations
         await store.create_tables()
         yield
         await engine.dispose()
