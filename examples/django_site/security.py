@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.core.mail import send_mail
 from web_pages import PRODUCT
 from web_pages.notices import notice_of
 
@@ -22,7 +21,7 @@ def tell_owner(event: Event) -> None:
     notice = notice_of(event)
     user: Any = None if notice is None else get_user_model().objects.filter(pk=event.user_id).first()
     if notice is not None and user is not None:
-        send_mail(notice.subject, notice.text, None, [user.email])
+        settings.SEND_MAIL(user.email, notice.subject, notice.text)
 
 
 two_factor = TwoFactor(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import web_pages
 from django.core.management.utils import get_random_secret_key
+from web_pages.notices import log_mail
 
 from twofa import Policy
 
@@ -24,6 +25,8 @@ POLICY = Policy(session_lifetime=12 * 3600)
 """NIST SP 800-63B-4 §2.2.3: at AAL2 at most a day in all; `SESSION_COOKIE_AGE` is the hour without activity."""
 CLOCK = time.time
 """Unix seconds, for the pages and the second factor."""
+SEND_MAIL = log_mail
+"""Takes the address, the subject and the text: a real site calls `send_mail` of Django, outside of the request."""
 
 INSTALLED_APPS = [
     "django.contrib.admin",
@@ -96,5 +99,3 @@ TEMPLATES = [
 ]
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [web_pages.STATIC]
-EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"
-DEFAULT_FROM_EMAIL = "security@example.com"

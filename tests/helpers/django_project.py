@@ -44,7 +44,6 @@ def set_up(*, migrate: bool = True) -> None:
 CHEAP = {
     "POLICY": FAST,
     "PASSWORD_HASHERS": ["django.contrib.auth.hashers.MD5PasswordHasher"],
-    "EMAIL_BACKEND": "django.core.mail.backends.locmem.EmailBackend",
     "ALLOWED_HOSTS": ["*"],
 }
 

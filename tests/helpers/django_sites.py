@@ -11,7 +11,6 @@ import django_ready
 import httpx
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
-from django.core import mail
 from django.core.servers.basehttp import ThreadedWSGIServer, WSGIRequestHandler
 from django.test import override_settings
 from django_site.security import two_factor
@@ -65,16 +64,15 @@ class DjangoSite(Site):
             model.objects.using(database).all().delete()
         self.alice = User.objects.create_superuser(EMAIL, EMAIL, PASSWORD, first_name="Alice", last_name="Moreau")
         self.user_id = str(self.alice.pk)
-        self._settings = override_settings(CLOCK=self.clock)
+        self._settings = override_settings(CLOCK=self.clock, SEND_MAIL=self.options["send"])
         self._settings.enable()
-        mail.outbox = []
         self.two_factor = two_factor
         self.transport = httpx.WSGITransport(app=application)
 
     @property
     def subjects(self) -> list[str]:
         """What the owner was told by mail."""
-        return [each.subject for each in mail.outbox]
+        return [subject for _, subject, _ in self.mails]
 
     def close(self) -> None:
         self._settings.disable()
