@@ -537,6 +537,8 @@ def test_types_come_before_the_state(world: World) -> None:
         world.face.verify(USER, wrong)
     with pytest.raises(TypeError):
         world.face.reset_recovery_codes(USER, proof=wrong)
+    with pytest.raises(TypeError, match="generation must be str or None, not int"):
+        world.face.acknowledge_recovery_codes(USER, generation=wrong)
 
 
 def test_the_state_comes_before_the_shape(world: World) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from failing_store import Awaiting, Gone
+from failing_store import REPLY_AND_LOAD_LOST, REPLY_LOST, Awaiting, FailingStore, Gone
 from support import ACCOUNT, FAST, KEY, USER, Awaited, World
 
 from twofa import AsyncTwoFactor, ByCode, ByVerification, EventKind, KeyRing, TwoFactor
@@ -124,14 +124,20 @@ class LosesEveryReply(MemoryStore):
         raise Gone
 
 
-@pytest.mark.parametrize("kind", ["blocking", "awaiting"])
+def face_on(store: MemoryStore, kind: str) -> Any:
+    """Return a face on a store, called like a blocking one."""
+    options: dict[str, Any] = {"keys": KeyRing(KEY), "issuer": "Example", "policy": FAST}
+    return TwoFactor(store, **options) if kind == "blocking" else Awaited(AsyncTwoFactor(Awaiting(store), **options))
+
+
+kinds = pytest.mark.parametrize("kind", ["blocking", "awaiting"])
+
+
+@kinds
 def test_a_call_gives_up_when_no_reply_ever_comes(kind: str) -> None:
     """A change that shows in the record, but is never acknowledged, ends in `OutcomeUnknown` after three writes."""
     store = LosesEveryReply()
-    options: dict[str, Any] = {"keys": KeyRing(KEY), "issuer": "Example", "policy": FAST}
-    face: Any = TwoFactor(store, **options)
-    if kind == "awaiting":
-        face = Awaited(AsyncTwoFactor(Awaiting(store), **options))
+    face = face_on(store, kind)
 
     with pytest.raises(OutcomeUnknown) as unknown:
         face.begin_setup(USER, account_name=ACCOUNT)
@@ -139,3 +145,30 @@ def test_a_call_gives_up_when_no_reply_ever_comes(kind: str) -> None:
     assert isinstance(unknown.value.__cause__, Gone)
     assert LOST_REPLIES == store.swaps
     assert "pending" == face.status(USER).state
+
+
+@kinds
+def test_a_call_gives_up_when_it_cannot_look_after_a_lost_reply(kind: str) -> None:
+    """Where neither the reply nor the record can be had, nobody knows what happened, and the call says so."""
+    store = FailingStore()
+    face = face_on(store, kind)
+
+    store.plan(REPLY_AND_LOAD_LOST, 0)
+    with pytest.raises(OutcomeUnknown) as unknown:
+        face.begin_setup(USER, account_name=ACCOUNT)
+
+    assert isinstance(unknown.value.__cause__, Gone)
+    assert "pending" == face.status(USER).state
+
+
+@kinds
+def test_an_erasure_whose_reply_is_lost_is_seen_in_the_empty_record(kind: str) -> None:
+    """A record that is gone shows that `forget` has happened, so the call ends as if the reply had come."""
+    store = FailingStore()
+    face = face_on(store, kind)
+    face.begin_setup(USER, account_name=ACCOUNT)
+
+    store.plan(REPLY_LOST, 0)
+    face.forget(USER, proof=None)
+
+    assert store.load(USER) is None

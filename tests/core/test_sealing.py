@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import pickle
 from typing import TYPE_CHECKING
 
 import pytest
@@ -430,3 +431,9 @@ def test_nothing_secret_is_in_the_database_file(tmp_path: Path) -> None:
     assert b"twofa1." in raw
     for needle in (part if isinstance(part, bytes) else part.encode() for part in secrets):
         assert needle not in raw, f"{len(needle)} bytes of a secret are in the file"
+
+
+def test_a_seal_is_not_pickled() -> None:
+    """P11: it carries keys, which must not reach a cache or another process by accident."""
+    with pytest.raises(TypeError, match="carries keys and cannot be pickled"):
+        pickle.dumps(KeyRing(KEY).for_user(USER))

@@ -11,8 +11,10 @@ from support import ACCOUNT, FAST, USER, World
 from twofa import ByCode, ByRecoveryCode, ByVerification, Policy, Throttle, Vouched
 from twofa._engine.operations.changes import Disable
 from twofa._engine.operations.sign_in import Authenticate
+from twofa._engine.operations.ways_back import without_a_way_back
 from twofa._engine.transitions import STATES, TABLE, Requirement
 from twofa._hidden import Hidden
+from twofa._record.state import State
 from twofa.errors import (
     AlreadyEnrolled,
     CodeReused,
@@ -320,6 +322,8 @@ def test_a_setup_expires_after_ten_minutes(state: str, world: World) -> None:
     erased = world.record()
     with pytest.raises(SetupExpired):
         world.face.confirm_setup(USER, phone.code(), handle=story.setup.handle)
+    with pytest.raises(SetupExpired):
+        world.resume(story.setup)
     with pytest.raises(NoSetup):
         world.face.confirm_setup(USER, phone.code(), handle="another session's")
 
@@ -736,3 +740,11 @@ def test_an_operation_that_takes_no_proof_has_none() -> None:
 
     assert Authenticate.prepare(settings, USER, Hidden("123456"), None, None).get_proof() is None
     assert Disable.prepare(settings, USER, CAROL, None, None).get_proof() is CAROL
+
+
+def test_where_there_are_no_recovery_codes_there_is_no_way_back() -> None:
+    """P14: a state without any set is refused like one whose codes are all spent."""
+    call = World("blocking").face._settings.call("reset_authenticator", USER, None, None)
+
+    assert isinstance(without_a_way_back(call, State(), None), RecoveryCodesExhausted)
+    assert without_a_way_back(call, State(), CAROL) is None
