@@ -188,3 +188,19 @@ def test_nobody_is_remembered_after_signing_out(notes: Notes) -> None:
     assert notes.who() is None
     notes.post("/code", code=phone.code())
     assert "user-42" == notes.who()
+
+
+def test_signing_out_of_both_works_while_the_store_is_down(notes: Notes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything else fails then, and lets nobody in."""
+    phone, _ = notes.enrol()
+    notes.password()
+    notes.post("/code", code=phone.code())
+
+    def fail(_user_id: str) -> None:
+        raise OSError("the disk is gone")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(notes.two_factor._store, "load", fail)
+        assert 500 == notes.get("/").status_code
+        assert 200 == notes.post("/sign-out").status_code
+    assert notes.who() is None
