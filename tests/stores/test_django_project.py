@@ -29,6 +29,7 @@ from django.core.signals import request_finished
 from django.db import OperationalError, ProgrammingError, connections, transaction
 from django.test import override_settings
 from django_project import sql
+from pgbouncer import pgbouncer
 from postgresql import on_postgresql
 from support import FAST, KEY, Clock, Phone
 
@@ -324,6 +325,29 @@ def test_a_reader_of_the_outbox_waits_for_a_swap_that_is_under_way(
     sql(store.using, "ALTER TABLE twofa_event ALTER COLUMN id SET CACHE 10")
     with pytest.raises(RuntimeError, match="SET CACHE 1"):
         store.events_after()
+
+
+@on_postgresql
+@pytest.mark.parametrize("options", [{}, {"server_side_binding": True}])
+def test_behind_pgbouncer(server: Callable[..., str], options: dict[str, Any]) -> None:
+    """In transaction pooling, as Django connects by default, many threads share two connections and mix up nothing."""
+    alias = server()
+    with pgbouncer(postgresql.server()) as bouncer:
+        named = {**connections.settings[alias], "PORT": str(bouncer.port), "OPTIONS": options}
+        store = DjangoStore(django_project.add_database("bouncer", **named))
+
+        def live(number: int) -> Any:
+            user_id = f"user-{number}"
+            assert store.load(user_id) is None
+            assert store.swap(user_id, Change(None, stored(1), (event(1, user_id), event(2, user_id))))
+            assert store.swap(user_id, Change(version(1), stored(2)))
+            return store.load(user_id), numbers(store, user_id)
+
+        with ThreadPoolExecutor(6) as threads:
+            assert [(stored(2), [1, 2])] * 30 == list(threads.map(live, range(30)))
+        assert 60 == len(store.events_after())
+        store.close()
+        django_project.forget(store.using)
 
 
 @on_postgresql

@@ -96,3 +96,13 @@ class Deadline:
     def is_over(self) -> bool:
         """Whether it has waited long enough."""
         return time.monotonic() >= self._end
+
+
+def check_cache(numbers: int | None) -> None:
+    """Raise `RuntimeError` if the events' identity column in PostgreSQL draws more than one number at a time."""
+    if numbers is not None and numbers != 1:
+        raise RuntimeError(
+            f"the identity column of twofa_event has CACHE {numbers}, so numbers are used out of order, and readers "
+            "of the outbox would miss events: ALTER TABLE twofa_event ALTER COLUMN id SET CACHE 1, then restart "
+            "every process that writes, since each keeps the numbers that it has drawn"
+        )

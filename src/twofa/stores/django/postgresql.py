@@ -18,7 +18,7 @@ from django.db import DatabaseError
 from twofa.stores import findings
 from twofa.stores.confirmation import confirmed
 from twofa.stores.protocol import Finding, OutboxEntry, Stored, UnexpectedAnswer
-from twofa.stores.trail import PAUSE, Deadline, EventRow
+from twofa.stores.trail import PAUSE, Deadline, EventRow, check_cache
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,9 +88,7 @@ class PostgreSQL:
         """Return a user's record, or `None` where the database says that there is none."""
         replica, version, document = _ask(connection, "load", _LOAD, user_id, {})
         if replica:
-            raise UnexpectedAnswer(
-                "a replica has answered, which may be behind: name the primary by DjangoStore(using=…)"
-            )
+            raise UnexpectedAnswer(f"a replica has answered, which may be behind: {_NAME_THE_PRIMARY}")
         return None if version is None else Stored(version, document)
 
     def swap(self, connection: BaseDatabaseWrapper, user_id: str, change: Change) -> bool:
@@ -133,12 +131,7 @@ class PostgreSQL:
         # The number comes from the statement's snapshot, which is older than its look at the locks: whoever has drawn a
         # lower number either holds the lock still, or has ended by the time of the next statement.
         ((highest, cache, under_way),) = _rows(connection, _HIGHEST_NUMBER)
-        if cache is not None and cache != 1:
-            raise RuntimeError(
-                f"the identity column of twofa_event has CACHE {cache}, so numbers are used out of order, and readers "
-                "of the outbox would miss events: ALTER TABLE twofa_event ALTER COLUMN id SET CACHE 1, then restart "
-                "every process that writes, since each keeps the numbers that it has drawn"
-            )
+        check_cache(cache)
         if highest is None or highest <= after:
             return None
         writers, deadline = set(under_way or ()), Deadline()
@@ -165,9 +158,7 @@ class PostgreSQL:
         ((replica, server),) = _rows(connection, question)
         found = findings.of_clock(now, float(server), "the database server's")
         if replica:
-            message = (
-                "this is a replica, which is behind and cannot be written: name the primary by DjangoStore(using=…)"
-            )
+            message = f"this is a replica, which is behind and cannot be written: {_NAME_THE_PRIMARY}"
             found.insert(0, Finding(severity="critical", code="replica", message=message))
         return found
 

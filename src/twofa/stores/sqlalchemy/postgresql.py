@@ -38,7 +38,7 @@ from twofa.stores.confirmation import confirmed
 from twofa.stores.sqlalchemy import direct
 from twofa.stores.sqlalchemy.answers import Question, new_call
 from twofa.stores.sqlalchemy.database import EVENT_COLUMNS, Database, run
-from twofa.stores.trail import PAUSE, Deadline, EventRow
+from twofa.stores.trail import PAUSE, Deadline, EventRow, check_cache
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -223,12 +223,7 @@ class PostgreSQL(Database):
         # lower number either holds the lock still, or has ended by the time of the next statement.
         found: Any = connection.execute(self._highest_number, events).one()
         highest, cache, under_way = found
-        if cache is not None and cache != 1:
-            raise RuntimeError(
-                f"the identity column of twofa_event has CACHE {cache}, so numbers are used out of order, and readers "
-                "of the outbox would miss events: ALTER TABLE twofa_event ALTER COLUMN id SET CACHE 1, then restart "
-                "every process that writes, since each keeps the numbers that it has drawn"
-            )
+        check_cache(cache)
         if highest is None or highest <= after:
             return None
         writers, deadline = set(under_way or ()), Deadline()
