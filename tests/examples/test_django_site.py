@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from contextlib import suppress
@@ -15,14 +16,15 @@ pytest.importorskip("django", reason="Django is not installed")
 
 import django_ready
 from browser import NO_CHROMIUM, Visitor, chromium, in_browser
-from django.contrib.auth import login
+from django.contrib.auth import alogin, login
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.core.handlers.wsgi import WSGIHandler
+from django.db import transaction
 from django.http import HttpResponse
+from django.test import AsyncClient, override_settings
 from django.test import Client as DjangosClient
-from django.test import override_settings
 from django.urls import path as address
 from django_sites import EMAIL, DjangoServer, DjangoSite
 from httpx import WSGITransport
@@ -235,21 +237,31 @@ def test_copied_and_planted_sessions(site: DjangoSite) -> None:
     assert 302 == theirs.get(TAB).status_code, "Django names Alice, and our state is Mallory's"
 
 
-def test_async_views_ask_too(site: DjangoSite) -> None:
-    """`await request.auser()` is as much nobody as `request.user`."""
-    import asyncio
+def test_async_views_are_no_way_in(site: DjangoSite) -> None:
+    """Neither does `await alogin(…)` sign anybody in, nor is `await request.auser()` anybody but `request.user`."""
 
-    from django.contrib.sessions.backends.db import SessionStore
-    from django.http import HttpRequest
-    from django_site.middleware import SecondFactor
+    @login_not_required
+    @transaction.non_atomic_requests
+    async def show(request: Any) -> HttpResponse:
+        if request.GET.get("enter"):
+            await alogin(request, site.alice)
+        user = await request.auser()
+        return HttpResponse(f"private: {user.email}" if user.is_authenticated else "nobody")
 
-    site.enrol()
-    request: Any = HttpRequest()
-    request.META["REMOTE_ADDR"], request.user = "192.0.2.7", site.alice
-    request.session = SessionStore()
-    SecondFactor(lambda _: None).recognise(request)  # type: ignore[arg-type,return-value]
-    assert not request.user.is_authenticated
-    assert not asyncio.run(request.auser()).is_authenticated
+    async def ask(client: Any, path: str) -> Any:
+        answer = await client.get(path, secure=True)
+        return answer.headers.get("Location") or answer.content.decode()
+
+    urls = Careless(site)
+    urls.urlpatterns.insert(0, address("async", show))
+    with override_settings(ROOT_URLCONF=urls):
+        early = AsyncClient()
+        assert "private: alice@example.com" == asyncio.run(ask(early, "/async?enter=yes"))
+        site.enrol()
+        assert "nobody" == asyncio.run(ask(early, "/async"))
+        late = AsyncClient()
+        assert "/sign-in/code" == asyncio.run(ask(late, "/async?enter=yes"))
+        assert "nobody" == asyncio.run(ask(late, "/async"))
 
 
 # --- ATOMIC_REQUESTS ------------------------------------------------------------------------------------------------

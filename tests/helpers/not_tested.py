@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
 MODULES = {
-    "PostgreSQL": ["*/twofa/stores/sqlalchemy/*.py", "*/twofa/stores/django/postgresql.py"],
+    "PostgreSQL": ["*/twofa/stores/sqlalchemy/*.py", "*/twofa/stores/django/*.py"],
     "Valkey": ["*/twofa/stores/redis/*.py"],
 }
 """What is left out of the coverage where an engine is missing."""
