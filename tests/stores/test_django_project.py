@@ -6,10 +6,11 @@ import asyncio
 import importlib
 import io
 import json
+import os
 import sqlite3
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -179,6 +180,23 @@ def test_a_forked_child_leaves_the_connections_to_its_parent(store: DjangoStore)
     assert [] == opened(store)
     assert mine.execute("SELECT 1").fetchone(), "it is still open"
     mine.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="os.fork: this platform has none")
+@on_postgresql
+def test_both_sides_of_a_fork_go_on(server: Callable[..., str]) -> None:
+    """A server that forks after the first call: parent and child have connections of their own, and both write."""
+    store = DjangoStore(server())
+    assert store.load(USER) is None
+    child = os.fork()
+    if not child:
+        done = False
+        with suppress(BaseException):
+            done = all(store.swap(f"child-{number}", Change(None, stored(number))) for number in range(20))
+        os._exit(not done)
+    assert all(store.swap(f"parent-{number}", Change(None, stored(number))) for number in range(20))
+    assert 0 == os.waitpid(child, 0)[1]
+    assert 40 == len(store.user_ids())
 
 
 @pytest.mark.parametrize(
