@@ -233,11 +233,16 @@ def test_a_server_that_is_not_there_is_an_error_of_sqlalchemys() -> None:
 
 
 @on_postgresql
-def test_what_a_hook_sets_stays_set(pg: EmptyDatabase) -> None:
+@pytest.mark.parametrize("hook", [sets_at_connect, sets_at_checkout])
+def test_what_a_hook_sets_stays_set(hook: Callable[[Any], None], pg: EmptyDatabase) -> None:
     """The transaction that a hook has begun on the driver's connection is committed, so that its setting stays."""
     engine = pg.engine(pool_size=1, max_overflow=0)
-    sets_at_connect(engine)
-    assert put(SQLAlchemyStore(engine))
+    hook(engine)
+    store = SQLAlchemyStore(engine)
+    assert put(store)
+    assert direct.is_possible(engine)
+    assert store.swap(USER, Change(version(1), stored(2)))
+    assert stored(2) == store.load(USER) == pg.store.load(USER)
     with engine.connect() as connection:
         assert "host" == connection.scalar(text("SHOW application_name"))
 
