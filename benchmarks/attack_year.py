@@ -80,7 +80,7 @@ class Account:
         """Return how many seconds the owner would wait who changed the password now; `None` if in vain."""
         copy = MemoryStore()
         copy.swap(USER, Change(None, self.store.load(USER)))
-        kept, face = self.store, self.two_factor
+        face = self.two_factor
         self.two_factor = TwoFactor(copy, keys=KEYS, issuer="Example", policy=POLICY, clock=lambda: self.now)
         try:
             self.two_factor.password_changed(USER)
@@ -91,7 +91,7 @@ class Account:
         except (ReenrolmentRequired, RecoveryCodesExhausted):
             return None
         finally:
-            self.store, self.two_factor = kept, face
+            self.two_factor = face
         return 0
 
     def blocked_on(self) -> int | None:

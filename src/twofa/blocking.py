@@ -282,8 +282,9 @@ class TwoFactor:
     def password_changed(self, user_id: str, *, source: str | None = None) -> str:
         """Say that the user's password was changed or reset. Returns the new generation.
 
-        Waits end, so that the owner gets in at once, and strangers may try again ten times. Browsers are not known any
-        more, and the new generation ends old sessions: whoever knew the old password is out.
+        Waits end, so that the owner gets in at once, and ten more codes of strangers are looked at. A third change
+        within 30 days does neither, or whoever controls the mailbox could guess on. Browsers are not known any more,
+        and the new generation ends old sessions: whoever knew the old password is out.
         """
         return self._carry_out(PasswordChanged.prepare(self._settings, user_id, source))
 
