@@ -21,7 +21,6 @@ PASSWORD = "correct horse battery staple"  # noqa: S105  # the demo's, and print
 def main() -> None:
     """Serve until Ctrl-C. Without DATA and TWOFA_KEYS, everything is forgotten then."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    logging.getLogger("django.server").setLevel(logging.WARNING)  # what is worth reading are the events and the mails
     with tempfile.TemporaryDirectory() as folder:
         os.environ.setdefault("DATA", folder)
         os.environ.setdefault("TWOFA_KEYS", KeyRing.generate_key())
@@ -44,8 +43,9 @@ def add_demo_user() -> None:
 
 def serve(port: int) -> None:
     """Serve the site and its static files."""
-    from django_site.wsgi import application
+    from django_site.wsgi import application  # which configures the logs once more
 
+    logging.getLogger("django.server").setLevel(logging.ERROR)  # what is worth reading are the events and the mails
     with ThreadedWSGIServer(("127.0.0.1", port), WSGIRequestHandler) as server, suppress(KeyboardInterrupt):
         server.set_app(application)
         sys.stdout.write(f"\n  http://localhost:{server.server_port}/\n  {EMAIL}\n  {PASSWORD}\n\n")

@@ -17,6 +17,7 @@ SECRET_KEY = os.environ.get("SECRET_KEY") or get_random_secret_key()
 ALLOWED_HOSTS = ["localhost", "127.0.0.1"]
 ROOT_URLCONF = "django_site.urls"
 USE_TZ = True
+TIME_ZONE = "UTC"
 
 # --- the second factor ----------------------------------------------------------------------------------------------
 

@@ -142,17 +142,33 @@ def test_a_project_without_autocommit(alias: str) -> None:
     assert [(USER,)] == sql(alias, "SELECT user_id FROM twofa_record")
 
 
+def end_connections(alias: str) -> None:
+    """Let the server end every connection but the project's own."""
+    others = "pid <> pg_backend_pid() AND datname = current_database()"
+    sql(alias, f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}")
+
+
 @on_postgresql
 def test_after_a_lost_connection_the_next_call_has_another(server: Callable[..., str]) -> None:
     """One call fails when the server ends the connections, and none after it, however many were idle."""
     store = DjangoStore(server())
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(store.load, [USER] * 8))
-    sql(store.using, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() "
-        "AND datname = current_database()")  # fmt: skip
+    end_connections(store.using)
     with pytest.raises(OperationalError):
         store.load(USER)
     assert store.load(USER) is None
+
+
+@on_postgresql
+def test_health_checks_find_a_lost_connection(server: Callable[..., str]) -> None:
+    """With `CONN_HEALTH_CHECKS` no call fails that comes after the end of a request."""
+    store = DjangoStore(server(CONN_HEALTH_CHECKS=True))
+    assert store.swap(USER, Change(None, stored(1)))
+    request_finished.send(None)
+    assert 1 == len(opened(store))
+    end_connections(store.using)
+    assert store.swap(USER, Change(version(1), stored(2)))
 
 
 @on_postgresql

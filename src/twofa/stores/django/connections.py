@@ -49,6 +49,7 @@ class Connections:
         with forks.gate:
             connection = _pop(self._idle) or self._make()
             try:
+                connection.close_if_health_check_failed()
                 connection.ensure_connection()
                 if not connection.get_autocommit():  # the host's DATABASES says AUTOCOMMIT: False
                     connection.set_autocommit(True)
