@@ -11,6 +11,7 @@ import pytest
 
 BENCHMARKS = Path(__file__).parent.parent.parent / "benchmarks"
 TINY = {
+    "BENCH_BURSTS": "1",
     "BENCH_REPETITIONS": "20",
     "BENCH_SQLITE_USERS": "10,20",
     "BENCH_EVENTS": "3000",
@@ -19,7 +20,9 @@ TINY = {
 }
 
 
-@pytest.mark.parametrize(("name", "lines"), [("logins", 8), ("growth", 2), ("pruning", 2), ("redis_store", 15)])
+@pytest.mark.parametrize(
+    ("name", "lines"), [("logins", 8), ("growth", 2), ("pruning", 2), ("redis_store", 15), ("flood", 9)]
+)
 def test_a_benchmark_prints_its_table(name: str, lines: int, tmp_path: Path) -> None:
     """Run in small on SQLite, or on Valkey, it prints each of its lines, fails for nothing but a missed bar, and tidies up."""
     environment = {**os.environ, **TINY, "BENCH_DIR": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
