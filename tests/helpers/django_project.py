@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import itertools
 import os
 import shutil
@@ -28,7 +29,7 @@ def set_up(*, migrate: bool = True) -> None:
 
     if settings.configured:
         return
-    environment = {"DATA": tempfile.mkdtemp(), "TWOFA_KEYS": KEY, "DJANGO_SETTINGS_MODULE": "django_site.settings"}
+    environment = {"DATA": str(_folder()), "TWOFA_KEYS": KEY, "DJANGO_SETTINGS_MODULE": "django_site.settings"}
     with patch.dict(os.environ, environment):
         from django_site import settings as ours
 
@@ -59,7 +60,15 @@ def add_database(alias: str, **named: Any) -> str:
 
 def new_file() -> Path:
     """Return where a new SQLite file can be."""
-    return Path(tempfile.mkdtemp()) / "app.db"
+    return _folder() / f"{next(_numbers)}.db"
+
+
+@cache
+def _folder() -> Path:
+    """Return the folder of this process's databases, which is removed at its end."""
+    folder = tempfile.mkdtemp(prefix="twofa-django-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
 
 
 def of_sqlite(path: Path | str, **options: Any) -> dict[str, Any]:
