@@ -42,8 +42,10 @@ def server() -> RecordedServer:
 # --- a swap --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("about", "share"), [(MARIADB, "LOCK IN SHARE MODE"), (MYSQL, "FOR SHARE")])
-def test_a_swap_is_one_transaction(about: str, share: str) -> None:
+@pytest.mark.parametrize(
+    ("about", "shares"), [(MARIADB, ["LOCK IN SHARE MODE"]), (MYSQL, ["FOR SHARE", "LOCK IN SHARE MODE"])]
+)
+def test_a_swap_is_one_transaction(about: str, shares: list[str]) -> None:
     """It has its own isolation level, and a lock that says to readers of the outbox that it is under way."""
     server = RecordedServer(about)
     store = server.store()
@@ -52,7 +54,8 @@ def test_a_swap_is_one_transaction(about: str, share: str) -> None:
 
     begin, start, lock, update, insert, commit, _ = server.asked
     assert (LEVEL, "START TRANSACTION", "COMMIT") == (begin, start, commit)
-    assert lock.endswith(f"WHERE twofa_outbox_lock.id = CONNECTION_ID() %% {LOCKS} {share}")
+    # SQLAlchemy 2.0 has the older of MySQL's two ways to say it.
+    assert lock.partition(f"WHERE twofa_outbox_lock.id = CONNECTION_ID() %% {LOCKS} ")[2] in shares
     assert update.startswith("UPDATE twofa_record SET version=")
     assert " WHERE twofa_record.user_id = " in update
     assert " AND twofa_record.version = " in update
