@@ -73,9 +73,14 @@ def _make_sqlalchemy_store(where: str, *, awaits: bool) -> Any:
     return SQLAlchemyStore(engine)
 
 
-def close() -> None:
-    """Close what was opened in this process, which is not going to end."""
-    while _closing:
+def opened() -> int:
+    """Return how much is open in this process."""
+    return len(_closing)
+
+
+def close(but: int = 0) -> None:
+    """Close what was opened in this process, which is not going to end; but not what was open at `but` of them."""
+    while len(_closing) > but:
         _closing.pop()()
 
 

@@ -83,7 +83,7 @@ class Operator:
             stack.enter_context(contextlib.redirect_stderr(err))
             if self.app is None:
                 os.environ.pop("TWOFA_APP", None)
-            stack.callback(operated_app.close)
+            stack.callback(operated_app.close, operated_app.opened())
             try:
                 code = self.main(arguments)
             except SystemExit as ended:
