@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from twofa import Change, Stored
     from twofa._hidden import Hidden
 
-USERS, LOGINS = 200, 10
+USERS, LOGINS = 100, 10
 IMPORTED = [f"{number}-old-code" for number in range(10)]
 
 
