@@ -32,7 +32,9 @@ def run(folder: Path, module: str, ci: str, *options: str) -> subprocess.Complet
     """Run a test module, beside one that passes, with this suite's rules and no other plugin."""
     (folder / "test_it.py").write_text(module)
     (folder / "test_other.py").write_text("def test_other():\n    pass\n")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("COV_", "PYTEST_"))}
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("COV_", "COVERAGE_", "PYTEST_"))
+    }
     environment |= {"CI": ci, "PYTHONPATH": str(HELPERS), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "not_tested", "-p", "no:cacheprovider", *options],
