@@ -38,10 +38,12 @@ def figure(record_property: Callable[[str, object], None]) -> Callable[[str, int
 
 
 HEAVY = (
+    "core/test_attack.py",
+    "core/test_flood.py",
     "core/test_leaks",
     "model/",
     "model/test_sequences.py",
-    "examples/test_browser.py",
+    "examples/",
     "races/test_crash.py",
     "races/test_interleavings.py",
     "races/test_races.py",
