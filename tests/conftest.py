@@ -42,7 +42,6 @@ HEAVY = (
     "core/test_flood.py",
     "core/test_leaks",
     "model/",
-    "model/test_sequences.py",
     "examples/",
     "races/test_crash.py",
     "races/test_interleavings.py",
