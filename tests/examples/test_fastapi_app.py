@@ -429,7 +429,7 @@ def test_whatever_a_client_sends(site: FastAPISite) -> None:
     assert 14 == len(operations)
     for operation, mode in product(operations, GenerationMode):
 
-        @settings(max_examples=rounds(2, 200), suppress_health_check=list(HealthCheck))
+        @settings(max_examples=rounds(2, 60), suppress_health_check=list(HealthCheck))
         @given(
             operation.as_strategy(generation_mode=mode), st.sampled_from([whole.token, owing.token, bob.token, None])
         )
