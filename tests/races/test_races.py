@@ -42,7 +42,7 @@ from twofa.testing.racing import restless_threads
 if TYPE_CHECKING:
     from pathlib import Path
 
-ROUNDS = strength.rounds(40, 200)
+ROUNDS = strength.rounds(20, 200)
 
 
 # --- P1: once means once -------------------------------------------------------------------------------------------
