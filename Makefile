@@ -50,7 +50,7 @@ check: lint $(VENV)/wheel-$(TAG) $(VENV)/test-$(TAG)
 	$(BIN)/python -m pytest -q -n 2 -m "not heavy" $(wildcard $(IN_PROCESS))
 
 test: $(VENV)/wheel-$(TAG) $(VENV)/test-$(TAG) $(VENV)/browser-$(TAG)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term --cov-fail-under=100
+	$(BIN)/python -m pytest -n 3 --dist loadgroup --cov --cov-report=term --cov-fail-under=100
 
 proof: $(VENV)/wheel-$(TAG) $(VENV)/test-$(TAG) $(VENV)/browser-$(TAG)
 	TWOFA_PROOF=1 $(BIN)/python -m pytest -n 2 --dist loadgroup -m "heavy or proof" --timeout 1800
