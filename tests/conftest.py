@@ -95,6 +95,7 @@ SAMPLE = (
     "examples/test_browser.py::test_last_recovery_code_and_a_new_phone",
     "examples/test_browser.py::test_reset_recovery_codes",
     "stores/test_conformance.py::TestSQLiteStore",
+    "stores/test_sharded.py::TestAsyncShards::test_pruning_erases_what",
     "stores/test_sqlalchemy.py::TestPsycopg",
     "stores/redis_store/test_redis_conformance.py::TestRedisStore::*[[]valkey",
 )
