@@ -10,7 +10,9 @@ import pytest
 from pages import ROOT, run_page
 from support import Phone
 
-from twofa.testing import Clock
+from twofa import KeyRing, TwoFactor
+from twofa.stores import SQLiteStore
+from twofa.testing import FOR_TESTS_ONLY, Clock
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,10 +24,16 @@ class Reader:
     """The application, and a browser in front of it."""
 
     def __init__(self, names: dict[str, Any]) -> None:
-        self.app = names["app"]
-        self.two_factor = names["two_factor"]
+        self.names, self.app = names, names["app"]
         self.clock = Clock()
-        self.two_factor._settings._clock = self.clock
+        self.two_factor = TwoFactor(
+            SQLiteStore("twofa.db"),
+            keys=KeyRing.from_env("TWOFA_KEYS"),
+            issuer="Example",
+            policy=FOR_TESTS_ONLY,
+            clock=self.clock,
+        )
+        names["two_factor"] = self.two_factor  # as docs/testing.md says for an object that was made at import
         self.browser = self.app.test_client()
         self.seen = ""
 
@@ -54,7 +62,7 @@ class Reader:
         phone = Phone(f"otpauth://totp/E?secret={html.unescape(key[1]).replace(' ', '')}", self.clock)
         codes = self.post("/two-factor/set-up", code=phone.code()).text
         self.clock.advance(30)
-        return phone, re.findall(r"[0-9A-Z]{4}(?:-[0-9A-Z]{4}){3}", codes)
+        return phone, re.findall(r"[0-9A-Z]{4}(?:-[0-9A-Z]{4}){3,}", codes)
 
 
 @pytest.fixture
@@ -91,6 +99,52 @@ def test_the_whole_way(reader: Reader) -> None:
     assert 403 == reader.post("/two-factor/turn-off").status_code
     assert "/" == reader.post("/two-factor/turn-off", code=codes[0]).location
     assert not reader.two_factor.status("user-42").required
+
+
+def test_every_refusal_of_a_code_says_what_to_do(reader: Reader) -> None:
+    """A missing field, a code of an app that is gone and a wait show their sentence beside the field."""
+    phone, codes = reader.enrol()
+    reader.post("/two-factor/codes-saved")
+    assert 422 == reader.post("/two-factor/turn-off", code=phone.wrong_code()).status_code
+    assert "the code is not right" in reader.seen
+    reader.post("/sign-out")
+    reader.password()
+    assert 422 == reader.post("/code").status_code
+    assert "does not have the form of a code" in reader.seen
+
+    reader.post("/code", code=codes[0])
+    reader.post("/two-factor/reset-app")
+    reader.post("/sign-out")
+    reader.password()
+    assert 409 == reader.post("/code", code=phone.code()).status_code
+    assert "use a recovery code" in reader.seen
+
+    answers = [reader.post("/code", code="-".join(["2222"] * 6)) for _ in range(6)]
+    assert (422, 429) == (answers[0].status_code, answers[-1].status_code)
+    assert "no code is looked at before" in reader.seen
+    assert answers[-1].headers["Retry-After"].endswith("GMT")
+
+
+def test_a_set_up_that_waits_can_be_gone_on_with(reader: Reader) -> None:
+    """The account's page says that the old app is gone, and links to the set-up of the new one."""
+    reader.enrol()
+    reader.post("/two-factor/codes-saved")
+    assert "/two-factor/set-up" not in reader.get("/").text
+    reader.post("/two-factor/reset-app")
+    assert "does not work any more" in reader.get("/").text
+    assert 'href="/two-factor/set-up"' in reader.seen
+    reader.confirm()
+    assert "does not work any more" not in reader.get("/").text
+    assert 'href="/two-factor/set-up"' not in reader.seen
+
+
+def test_the_app_shows_the_users_own_name(reader: Reader) -> None:
+    """Each set-up has the name of who is signed in, and nobody else's."""
+    reader.names["USERS"]["bob@example.com"] = ("user-43", "another password")
+    reader.names["SET_UP"] = "{{ setup.uri }}"
+    reader.post("/sign-in", email="bob@example.com", password="another password")
+    reader.post("/two-factor/add")
+    assert "Example:bob@example.com?" in reader.get("/two-factor/set-up").text
 
 
 def test_the_password_leads_nowhere_without_a_code(reader: Reader) -> None:
@@ -162,6 +216,17 @@ def test_login_required_asks_for_the_code_too(notes: Notes) -> None:
     assert "/" == notes.post("/code", code=phone.code()).location
     assert "user-42" == notes.who()
     notes.post("/sign-out")
+    assert notes.who() is None
+
+
+def test_a_wrong_code_is_refused_beside_its_field(notes: Notes) -> None:
+    """So is a missing one, and a code from someone who gave no password gets an answer too."""
+    phone, _ = notes.enrol()
+    assert 401 == notes.post("/code", code=phone.code()).status_code
+    notes.password()
+    assert 422 == notes.post("/code").status_code
+    assert 422 == notes.post("/code", code=phone.wrong_code()).status_code
+    assert "the code is not right" in notes.seen
     assert notes.who() is None
 
 
