@@ -23,7 +23,7 @@ class Reader:
     """The service, and a client that keeps what it is given."""
 
     def __init__(self, names: dict[str, Any], client: TestClient) -> None:
-        self.app, self.site, self.client = names["app"], names["site"], client
+        self.users, self.app, self.site, self.client = names["USERS"], names["app"], names["site"], client
         self.clock = Clock()
         names["two_factor"]._settings._clock = self.clock
         self.token = self.device = None
@@ -87,6 +87,13 @@ def test_the_whole_way(reader: Reader) -> None:
     assert not reader.send("GET", "/second-factor").json()["required"]
     reader.post("/sign-out-everywhere")
     assert 401 == reader.send("GET", "/invoices").status_code
+
+
+def test_the_app_shows_the_users_own_name(reader: Reader) -> None:
+    """Each set-up has the name of who is signed in, and nobody else's."""
+    reader.users["bob@example.com"] = ("user-43", PASSWORD)
+    reader.post("/sign-in", email="bob@example.com", password=PASSWORD)
+    assert "Example:bob@example.com?" in reader.post("/second-factor/set-up").json()["uri"]
 
 
 def test_the_password_leads_nowhere_without_a_code(reader: Reader) -> None:
