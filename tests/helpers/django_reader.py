@@ -16,8 +16,12 @@ from typing import Any
 ROOT = Path(__file__).parent.parent.parent
 PASSWORD = "correct horse battery staple"
 SIGN_IN = """
-from django.contrib.auth.views import LoginView
-urlpatterns += [path("sign-in", LoginView.as_view(next_page="/account"), name="sign-in")]
+from django.contrib.auth.views import LoginView, PasswordChangeView
+from django.urls import reverse_lazy
+urlpatterns += [
+    path("sign-in", LoginView.as_view(next_page="/account"), name="sign-in"),
+    path("password", PasswordChangeView.as_view(success_url=reverse_lazy("sign-in"))),
+]
 """
 SETTINGS = """
 LOGIN_URL = "/sign-in"
@@ -58,13 +62,13 @@ def _add(file: Path, text: str) -> None:
 class Reader:
     """A browser in front of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Any = None) -> None:
         from django.test import Client
         from mysite.second_factor import two_factor
 
         from twofa.testing import FOR_TESTS_ONLY, Clock
 
-        self.two_factor, self.clock, self.browser = two_factor, Clock(), Client(SERVER_NAME="localhost")
+        self.two_factor, self.clock, self.browser = two_factor, clock or Clock(), Client(SERVER_NAME="localhost")
         two_factor._settings._clock = self.clock
         two_factor._settings.policy = FOR_TESTS_ONLY
 
@@ -90,7 +94,9 @@ class Reader:
 
 def walk() -> None:
     """Enrol, sign in with either kind of code, change everything, trust the browser, turn it off; try every way past."""
+    from django.contrib.auth import get_user
     from django.contrib.auth.models import User
+    from django.http import HttpRequest
     from django.test import Client
 
     alice = User.objects.create_superuser("alice", "alice@example.com", PASSWORD)
@@ -98,6 +104,8 @@ def walk() -> None:
     assert "/sign-in" == reader.get("/account").url
     assert "/account" == reader.password().url
     assert "/account/set-up" == reader.post("/account/add").url
+    assert b'href="/account/set-up"' in reader.get("/account").content
+    assert 422 == reader.post("/account/set-up").status_code
     phone, codes = reader.confirm()
     assert 10 == len(codes)
     assert b"Have you saved" in reader.get("/account").content
@@ -109,6 +117,7 @@ def walk() -> None:
     reader.post("/admin/logout/")
     assert "/account/code" == reader.password().url
     assert 422 == reader.post("/account/code", code=phone.wrong_code()).status_code
+    assert 422 == reader.post("/account/code").status_code
     assert "/account" == reader.post("/account/code", code=codes[0]).url
     assert 200 == reader.post("/account/reset-codes").status_code
     reader.post("/account/codes-saved")
@@ -117,9 +126,13 @@ def walk() -> None:
     reader.post("/account/codes-saved")
     assert new.secret != phone.secret
     assert "/account/set-up" == reader.post("/account/reset-app").url
+    assert b"does not work any more" in reader.get("/account").content
+    refusals(alice, codes, reader.clock)
     newest, codes = reader.confirm()
 
     reader.post("/admin/logout/")
+    where_it_was_to_lead(newest, reader.clock)
+    reader.clock.advance(30)
     reader.password()
     reader.post("/account/code", code=newest.code(), trust="on")
     reader.post("/admin/logout/")
@@ -130,12 +143,41 @@ def walk() -> None:
 
     reader.post("/account/add")
     reader.confirm()
-    alice.set_password("another long password")
-    alice.save()
+    new = "another long password"
+    assert "/sign-in" == reader.post("/password", old_password=PASSWORD, new_password1=new, new_password2=new).url
     assert "/sign-in" == reader.get("/account").url, "a new password ends every session"
+    alice.refresh_from_db()
     forced = Client(SERVER_NAME="localhost")
     forced.force_login(alice)
     assert 302 == forced.get("/admin/").status_code
+    request = HttpRequest()
+    request.session = forced.session
+    assert alice == get_user(request), "what the page says of code that asks Django alone"
+
+
+def refusals(alice: Any, codes: list[str], clock: Any) -> None:
+    """Give codes in a new browser while the app is gone: each refusal says what to do."""
+    reader = Reader(clock)
+    reader.password()
+    answer = reader.post("/account/code", code="123456")
+    assert 409 == answer.status_code
+    assert b"use a recovery code" in answer.content
+    wrong = "".join("3" if symbol == "2" else "2" if symbol != "-" else "-" for symbol in codes[0])
+    answers = [reader.post("/account/code", code=wrong) for _ in range(6)]
+    assert (422, 429) == (answers[0].status_code, answers[-1].status_code)
+    assert b"no code is looked at before" in answers[-1].content
+    assert answers[-1].headers["Retry-After"].endswith("GMT")
+
+
+def where_it_was_to_lead(phone: Any, clock: Any) -> None:
+    """Sign in on a page that has `?next=`: the code leads there, and to no other site."""
+    reader = Reader(clock)
+    for then, leads in (("/admin/", "/admin/"), ("https://evil.example/", "/account"), ("nonsense", "nonsense")):
+        reader.browser.cookies.clear()
+        code_page = reader.post("/admin/login/", username="alice", password=PASSWORD, next=then).url
+        assert code_page.startswith("/account/code?next=")
+        assert leads == reader.post(code_page, code=phone.code()).url
+        clock.advance(30)
 
 
 def ways_past(reader: Reader, alice: Any) -> None:
@@ -147,7 +189,7 @@ def ways_past(reader: Reader, alice: Any) -> None:
     forced.force_login(alice)
     by_admin = Client(SERVER_NAME="localhost")
     answer = by_admin.post("/admin/login/?next=/admin/", {"username": "alice", "password": PASSWORD})
-    assert "/account/code" == answer.url
+    assert "/account/code?next=%2Fadmin%2F" == answer.url
     for half in (forced, by_admin):
         for path in ("/admin/", "/account", "/account/set-up"):
             assert 302 == half.get(path).status_code, path
